@@ -1,0 +1,74 @@
+// swift-tools-version: 6.2
+// SPDX-License-Identifier: MIT
+import PackageDescription
+
+let settings: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .strictMemorySafety(),
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableExperimentalFeature("Lifetimes"),
+]
+
+let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+let subprocess = Target.Dependency.product(name: "Subprocess", package: "swift-subprocess")
+
+let package = Package(
+    name: "kperm",
+    products: [
+        .executable(name: "kperm", targets: ["kperm"]),
+        .library(name: "PagePermutation", targets: ["PagePermutation", "SecureRandom"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2"),
+    ],
+    targets: [
+        .systemLibrary(name: "CELF", pkgConfig: "libelf", providers: [.apt(["libelf-dev"])]),
+        .systemLibrary(name: "CSodium", pkgConfig: "libsodium", providers: [.apt(["libsodium-dev"])]),
+        .systemLibrary(name: "CCapstone", pkgConfig: "capstone", providers: [.apt(["libcapstone-dev"])]),
+        .systemLibrary(name: "CArchive", pkgConfig: "libarchive", providers: [.apt(["libarchive-dev"])]),
+
+        .systemLibrary(name: "CLinux"),
+
+        .target(name: "Addressing", swiftSettings: settings),
+        .target(name: "KernelImage", dependencies: ["CELF", "Addressing"], swiftSettings: settings),
+        .target(name: "SecureRandom", dependencies: ["CSodium"], swiftSettings: settings),
+        .target(name: "Disassembly", dependencies: ["Addressing", "CCapstone"], swiftSettings: settings),
+        .target(name: "PagePermutation", dependencies: ["Addressing", "SecureRandom"], swiftSettings: settings),
+        .target(
+            name: "KernelRewrite",
+            dependencies: [
+                "Addressing", "CLinux", "KernelImage", "Disassembly", "PagePermutation", "SecureRandom",
+            ],
+            swiftSettings: settings),
+        .target(
+            name: "GuestCheck", dependencies: ["CArchive", "Addressing", "PagePermutation", subprocess],
+            swiftSettings: settings),
+        .executableTarget(
+            name: "kperm",
+            dependencies: [
+                "Addressing", "KernelImage", "SecureRandom", "Disassembly", "PagePermutation", "KernelRewrite", "GuestCheck",
+                argumentParser,
+            ],
+            swiftSettings: settings),
+
+        .testTarget(
+            name: "KernelImageTests", dependencies: ["Addressing", "KernelImage", subprocess], swiftSettings: settings),
+        .testTarget(
+            name: "PagePermutationTests", dependencies: ["Addressing", "PagePermutation", "SecureRandom"],
+            swiftSettings: settings),
+        .testTarget(
+            name: "KernelRewriteTests",
+            dependencies: [
+                "Addressing", "KernelRewrite", "KernelImage", "PagePermutation", "SecureRandom", "Disassembly",
+            ],
+            swiftSettings: settings),
+        .testTarget(
+            name: "GuestCheckTests", dependencies: ["Addressing", "GuestCheck", "PagePermutation"], swiftSettings: settings),
+        .testTarget(
+            name: "CommandTests", dependencies: ["kperm", subprocess], swiftSettings: settings),
+    ]
+)

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: MIT
+
+// Decoded instructions, for those who follow code: what an instruction is, what
+// it refers to, where it may go. The only importer of capstone.
+
+public import Addressing
+import CCapstone
+
+/// An operand, as far as followers of code care.
+public enum Operand: Equatable, Sendable {
+    /// A register by its name in the manual's lower case ("rax", "eax").
+    case register(String)
+    case immediate(Int64)
+    /// `[base + index * scale + displacement]`; a missing base or index is nil.
+    case memory(base: String?, index: String?, displacement: Int64)
+}
+
+/// One decoded instruction.
+public struct Instruction: Equatable, Sendable {
+    public enum Flow: Sendable {
+        /// Goes on to the next instruction.
+        case next
+        /// A direct call: goes on after it, too.
+        case call
+        /// A direct conditional jump.
+        case branch
+        /// A direct unconditional jump.
+        case jump
+        /// A far jump with its target in the instruction (`ljmp $selector, $offset`).
+        case farJump
+        /// A return, an indirect jump, a halt or a trap: what follows is not its successor.
+        case end
+    }
+
+    public let address: VirtualAddress
+    /// In bytes.
+    public let size: Int
+    public let mnemonic: String
+    public let operands: [Operand]
+    public let flow: Flow
+
+    public var next: VirtualAddress { address + UInt64(size) }
+
+    /// The target of a direct call or jump.
+    public var target: VirtualAddress? {
+        switch flow {
+        case .call, .branch, .jump:
+            if case .immediate(let value) = operands.first { VirtualAddress(UInt64(bitPattern: value)) } else { nil }
+        case .next, .farJump, .end: nil
+        }
+    }
+
+    /// The address that a memory operand relative to the instruction pointer names.
+    public var relativeReference: VirtualAddress? {
+        for operand in operands {
+            if case .memory(base: "rip", index: nil, let displacement) = operand {
+                return next + UInt64(bitPattern: displacement)
+            }
+        }
+        return nil
+    }
+
+    /// Constants in the instruction that may be addresses: immediates and absolute displacements.
+    public var constants: [UInt64] {
+        operands.compactMap {
+            switch $0 {
+            case .immediate(let value): flow == .next || flow == .farJump ? UInt64(bitPattern: value) : nil
+            case .memory(let base, _, let displacement): base == "rip" ? nil : UInt64(bitPattern: displacement)
+            case .register: nil
+            }
+        }
+    }
+}
+
+/// A disassembler for one processor mode.
+@safe
+public struct Decoder: ~Copyable {
+    public enum Mode: Sendable {
+        case x86Bits32
+        case x86Bits64
+    }
+
+    private var handle: csh = 0
+    private let mode: Mode
+
+    public init(_ mode: Mode) {
+        self.mode = mode
+        let status = unsafe cs_open(CS_ARCH_X86, mode == .x86Bits32 ? CS_MODE_32 : CS_MODE_64, &handle)
+        precondition(status == CS_ERR_OK, "capstone is built with x86")
+        cs_option(handle, CS_OPT_DETAIL, Int(CS_OPT_ON.rawValue))
+    }
+
+    deinit {
+        var handle = handle
+        unsafe cs_close(&handle)
+    }
+
+    /// The instruction that begins the bytes, or nil when they are none.
+    public func decode(_ bytes: RawSpan, at address: VirtualAddress) -> Instruction? {
+        guard let raw = unsafe cs_malloc(handle) else { return nil }
+        defer { unsafe cs_free(raw, 1) }
+        let known: Instruction? = unsafe bytes.withUnsafeBytes { buffer in
+            var code = unsafe buffer.baseAddress?.assumingMemoryBound(to: UInt8.self)
+            var size = buffer.count
+            var next = address.rawValue
+            guard unsafe cs_disasm_iter(handle, &code, &size, &next, raw) else { return nil }
+            return unsafe translate(raw.pointee)
+        }
+        if let known { return known }
+        return MissingOpcode.begins(bytes).map {
+            Instruction(address: address, size: $0.bytes.count, mnemonic: $0.mnemonic, operands: [], flow: .next)
+        }
+    }
+
+    private func translate(_ raw: cs_insn) -> Instruction {
+        var raw = unsafe raw
+        let mnemonic = unsafe withUnsafeBytes(of: &raw.mnemonic) { unsafe RawSpan(_unsafeBytes: $0).cString }
+        var operands: [Operand] = []
+        if let detail = unsafe raw.detail {
+            var x86 = unsafe detail.pointee.x86
+            unsafe withUnsafeBytes(of: &x86.operands) { bytes in
+                let all = unsafe bytes.bindMemory(to: cs_x86_op.self)
+                for i in 0..<min(Int(x86.op_count), all.count) { operands.append(translate(unsafe all[i])) }
+            }
+        }
+        return Instruction(
+            address: VirtualAddress(unsafe raw.address), size: Int(unsafe raw.size), mnemonic: mnemonic,
+            operands: operands, flow: Self.flow(mnemonic, operands))
+    }
+
+    private func translate(_ operand: cs_x86_op) -> Operand {
+        switch operand.type {
+        case X86_OP_REG: .register(name(operand.reg) ?? "")
+        case X86_OP_IMM: .immediate(operand.imm)
+        default:
+            .memory(
+                base: name(operand.mem.base), index: name(operand.mem.index), displacement: operand.mem.disp)
+        }
+    }
+
+    private func name(_ register: x86_reg) -> String? {
+        guard register != X86_REG_INVALID, let name = unsafe cs_reg_name(handle, register.rawValue) else { return nil }
+        return unsafe String(cString: name)
+    }
+
+    private static func flow(_ mnemonic: String, _ operands: [Operand]) -> Instruction.Flow {
+        var direct = false
+        if case .immediate = operands.first { direct = true }
+        return switch mnemonic {
+        case "call": direct ? .call : .next
+        case "jmp": direct ? .jump : .end
+        case "ljmp": direct ? .farJump : .end
+        case "ret", "retf", "retfq", "iret", "iretd", "iretq", "hlt", "ud2", "int3", "sysret", "sysexit": .end
+        case "loop", "loope", "loopne": .branch
+        default: mnemonic.hasPrefix("j") ? .branch : .next
+        }
+    }
+}
+
+extension RawSpan {
+    fileprivate var cString: String {
+        var bytes: [UInt8] = []
+        for i in 0..<byteCount {
+            let byte = unsafe unsafeLoad(fromByteOffset: i, as: UInt8.self)
+            if byte == 0 { break }
+            bytes.append(byte)
+        }
+        return String(decoding: bytes, as: UTF8.self)
+    }
+}

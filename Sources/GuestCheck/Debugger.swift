@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: MIT
+
+// GDB's remote protocol, as much of it as one hardware breakpoint takes. A
+// software breakpoint would write into the very bytes that are to be compared.
+
+import Addressing
+
+struct Debugger: ~Copyable {
+    private var channel: Channel
+
+    init(_ channel: consuming Channel) { self.channel = channel }
+
+    /// Runs the guest from its halt at the start until it is about to execute `address`.
+    mutating func run(to address: VirtualAddress, until deadline: ContinuousClock.Instant) async throws(Interruption) {
+        let place = "1,\(String(address.rawValue, radix: 16)),1"
+        try await demandOK("Z" + place, until: deadline)
+        try send("c")
+        let reply = try await receive(until: deadline)
+        guard reply.hasPrefix("T05") || reply.hasPrefix("S05") else { throw .malformed(reply) }
+        try await demandOK("z" + place, until: deadline)
+    }
+
+    /// Lets the guest run on, with no debugger.
+    mutating func detach(until deadline: ContinuousClock.Instant) async throws(Interruption) {
+        try await demandOK("D", until: deadline)
+    }
+
+    private mutating func demandOK(
+        _ packet: String, until deadline: ContinuousClock.Instant
+    ) async throws(Interruption) {
+        try send(packet)
+        let reply = try await receive(until: deadline)
+        guard reply == "OK" else { throw .malformed("\(packet): \(reply)") }
+    }
+
+    private func send(_ packet: String) throws(Interruption) { try channel.send(debuggerFrame(packet)) }
+
+    private mutating func receive(until deadline: ContinuousClock.Instant) async throws(Interruption) -> String {
+        let text = try await channel.take(through: UInt8(ascii: "#"), extra: 2, until: deadline)
+        try channel.send("+")
+        guard let start = text.firstIndex(of: "$") else { throw .malformed(text) }
+        return String(text[text.index(after: start)...].dropLast(3))
+    }
+}
+
+/// `$packet#checksum`.
+func debuggerFrame(_ packet: String) -> String {
+    let sum = packet.utf8.reduce(UInt8(0), &+)
+    return "$\(packet)#" + (sum < 16 ? "0" : "") + String(sum, radix: 16)
+}

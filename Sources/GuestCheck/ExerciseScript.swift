@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: MIT
+
+// The guest's first process, a busybox shell script. It leads the kernel
+// through what a wrong permutation breaks: patching its own text (ftrace,
+// kprobes, module loading), fresh page tables (forks), the pages it shares
+// with user code (vDSO), and devices that work on physical addresses. Its
+// lines go to the kernel's log, which keeps them whole among the kernel's own.
+// Digests and counts are reported, not judged: that is the host's part.
+
+enum ExerciseScript {
+    static let text = #"""
+        #!/bin/busybox sh
+        /bin/busybox --install -s /bin
+        export PATH=/bin
+        mount -t proc proc /proc
+        mount -t sysfs sysfs /sys
+        mount -t devtmpfs devtmpfs /dev
+        log=/dev/kmsg
+        [ -c $log ] || log=/dev/console
+        say() { echo "kperm-exercise: $*" >$log; }
+        tracing=/sys/kernel/tracing
+
+        say userspace pass "$(uname -r)"
+        say cpus pass "$(nproc)"
+
+        bad=0
+        for n in $(seq 200); do
+            (exit 7) && bad=$((bad + 1))
+            [ $((n % 8)) = 0 ] && { /bin/busybox true || bad=$((bad + 1)); }
+        done
+        [ $bad = 0 ] && say forks pass 200 || say forks fail "$bad of 200 went wrong"
+
+        last=1
+        verdict=pass
+        for n in $(seq 20); do
+            now=$(date +%s)
+            [ "$now" -ge $last ] || verdict=fail
+            last=$now
+        done
+        [ $last -gt 1600000000 ] || verdict=fail
+        say vdso $verdict "20 readings, the last $last"
+
+        if [ -f /modules/order ]; then
+            count=0
+            failed=
+            for module in $(cat /modules/order); do
+                insmod /modules/$module 2>/dev/null && count=$((count + 1)) || failed="$failed $module"
+            done
+            [ -z "$failed" ] && say modules pass $count || say modules fail "not loaded:$failed"
+        else
+            say modules skip "no modules of this release"
+        fi
+
+        device=/dev/vda
+        if [ -b $device ]; then
+            say virtio-blk pass "$(sha256sum <$device | cut -d ' ' -f 1)"
+        elif [ -d /sys/bus/virtio/drivers/virtio_blk ]; then
+            say virtio-blk fail "the driver is there, the disk is not"
+        else
+            say virtio-blk skip "no driver"
+        fi
+
+        card=
+        for path in /sys/class/net/*; do
+            [ -e $path/device ] && card=${path##*/}
+        done
+        if [ -n "$card" ]; then
+            ifconfig $card 10.0.2.15 netmask 255.255.255.0 up
+            tftp -g -b 1428 -r random -l /random 10.0.2.2 >/dev/null 2>&1
+            say virtio-net pass "$(sha256sum </random | cut -d ' ' -f 1)"
+        elif [ -d /sys/bus/virtio/drivers/virtio_net ]; then
+            say virtio-net fail "the driver is there, the card is not"
+        else
+            say virtio-net skip "no driver"
+        fi
+
+        mount -t tracefs tracefs $tracing 2>/dev/null
+        if grep -qw function $tracing/available_tracers 2>/dev/null; then
+            functions=$(wc -l <$tracing/available_filter_functions)
+            echo function >$tracing/current_tracer
+            ls / >/dev/null
+            seen=$(head -n 500 $tracing/trace | grep -vc '^#')
+            echo nop >$tracing/current_tracer
+            [ $seen -ge 400 ] && say ftrace pass "$functions functions" ||
+                say ftrace fail "$functions functions traced, $seen calls seen"
+        else
+            say ftrace skip "no function tracer"
+        fi
+
+        if [ -e $tracing/kprobe_events ]; then
+            echo 'p:kperm vfs_read' >$tracing/kprobe_events
+            echo 1 >$tracing/events/kprobes/kperm/enable
+            for n in 1 2 3; do read -r line </proc/version; done
+            hits=$(awk '$1 == "kperm" { print $2 }' $tracing/kprobe_profile)
+            echo 0 >$tracing/events/kprobes/kperm/enable
+            echo >$tracing/kprobe_events
+            [ "${hits:-0}" -ge 3 ] && say kprobe pass "$hits hits" || say kprobe fail "${hits:-no} hits"
+        else
+            say kprobe skip "no kprobe events"
+        fi
+
+        say done
+        while :; do sleep 1000; done
+
+        """#
+}

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: MIT
+
+// Boots a kernel in a real QEMU and judges it from outside. Two looks at the
+// guest's memory, one just after the boot stub and one at userspace, say
+// whether every page lies where the table says and holds what it was loaded
+// with; between them the guest exercises itself, and its log is read for
+// trouble.
+
+import Addressing
+import Glibc
+import PagePermutation
+
+/// Boots the image and checks it.
+///
+/// - Parameters:
+///   - expectation: what the guest's memory must show.
+///   - options: how the guest is started.
+///   - progress: told a short line at each stage.
+/// - Returns: the verdict, also when the guest never came up: that is a failed check.
+/// - Throws: `GuestError` when the guest could not be judged at all.
+public func checkGuest(
+    _ expectation: GuestExpectation, options: GuestOptions = GuestOptions(), progress: (String) -> Void = { _ in }
+) async throws(GuestError) -> GuestResult {
+    let start = ContinuousClock.now
+    let deadline = start + .seconds(options.timeout)
+    let emulator = try findProgram(options.emulator)
+    guard unsafe access(expectation.kernelPath, R_OK) == 0 else {
+        throw .system(operation: "read", path: expectation.kernelPath, errno: errno)
+    }
+    var memory = try GuestMemory(size: options.memory << 20)
+    let directory = try makeTemporaryDirectory()
+    let console = options.logPath ?? "\(directory)/console"
+    let arguments = Machine.arguments(
+        options, expectation, directory: directory, console: console, ram: memory.path)
+
+    var result = try await Guardian.with(directory: directory, command: [emulator] + arguments) {
+        guardian throws(GuestError) in
+        progress("preparing the guest")
+        let exercise = try await PreparedExercise.make(expectation.userspace, options, in: directory)
+        progress("starting QEMU")
+        var machine = try await Machine(guardian, until: deadline)
+        var result = try await judge(expectation, exercise, &machine, &memory, console, deadline, progress)
+        result.reducedBecause = exercise.reducedBecause
+        let kept = options.logPath ?? "\(directory).log"
+        let moved = options.logPath == nil && !result.passed ? unsafe rename(console, kept) == 0 : false
+        if moved || options.logPath != nil { result.logPath = kept }
+        return result
+    }
+    result.seconds = (ContinuousClock.now - start) / .seconds(1)
+    return result
+}
+
+/// Runs the guest from its start to the end of its exercise, and looks twice.
+private func judge(
+    _ expectation: GuestExpectation, _ exercise: PreparedExercise, _ machine: inout Machine,
+    _ memory: inout GuestMemory, _ console: String, _ deadline: ContinuousClock.Instant,
+    _ progress: (String) -> Void
+) async throws(GuestError) -> GuestResult {
+    var result = GuestResult()
+    var goal = "the end of the boot stub (\(expectation.stubEnd))"
+    do throws(Interruption) {
+        progress("running to \(goal)")
+        try await machine.debugger.run(to: expectation.stubEnd, until: deadline)
+        let first = expectation.lookAtStub(try await machine.survey(&memory, until: deadline)[0], memory)
+        result.looks.append(first.look)
+        result.checks += first.checks
+
+        goal = "the end of the exercise"
+        progress("running to \(goal)")
+        try await machine.debugger.detach(until: deadline)
+        while !Exercise(parsing: read(console)).isDone {
+            try await pause(until: deadline, for: .milliseconds(50))
+            try machine.monitor.stillThere()
+        }
+        try await machine.monitor.stop(until: deadline)
+        progress("comparing memory")
+        let second = expectation.lookAtUserspace(try await machine.survey(&memory, until: deadline), memory)
+        result.looks.append(second.look)
+        result.checks += second.checks
+        result.checks.insert(GuestResult.Check(name: "boot", outcome: .pass, detail: "reached \(goal)"), at: 0)
+    } catch .cancelled {
+        throw .cancelled
+    } catch {
+        let failure = GuestResult.Check(
+            name: "boot", outcome: .fail, detail: "never reached \(goal): \(error)",
+            examples: lastLines(read(console), 20))
+        result.checks.insert(failure, at: 0)
+    }
+    let log = read(console)
+    let troubles = KernelLog.troubles(in: log)
+    result.checks.append(
+        GuestResult.Check(
+            name: "kernel-log", outcome: troubles.isEmpty ? .pass : .fail,
+            detail: troubles.isEmpty ? "no line speaks of trouble" : "\(troubles.count) lines speak of trouble",
+            examples: Array(troubles.prefix(20))))
+    let reports = Exercise(parsing: log)
+    result.checks += reports.judged(against: reports.isDone ? exercise.expected : [:])
+    return result
+}
+
+/// The console so far; empty before QEMU has made it.
+private func read(_ console: String) -> String {
+    String(decoding: (try? readFile(console)) ?? [], as: UTF8.self)
+}

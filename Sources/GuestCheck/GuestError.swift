@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT
+
+// What keeps a guest from being judged at all. A guest that was started and
+// then misbehaves is not an error: it is a failed check in the result.
+
+/// Why a guest could not be judged.
+public enum GuestError: Error, Equatable, Sendable {
+    /// A program this machine must have is absent.
+    case programMissing(String)
+    /// QEMU would not start, or refused the kernel; its own last words.
+    case emulatorFailed(String)
+    /// The modules given do not fit the kernel, or cannot be read.
+    case modules(path: String, problem: String)
+    /// A system call failed.
+    case system(operation: String, path: String, errno: Int32)
+    /// The task was cancelled.
+    case cancelled
+}
+
+extension GuestError: CustomStringConvertible {
+    public var description: String {
+        switch self {
+        case .programMissing(let name): "\(name) not found: run tools/setup, which installs it"
+        case .emulatorFailed(let words): "QEMU did not start the guest: \(words)"
+        case .modules(let path, let problem): "\(path): \(problem)"
+        case .system(let operation, let path, let code): "\(path): cannot \(operation): \(describe(errno: code))"
+        case .cancelled: "cancelled"
+        }
+    }
+}
+
+/// Why a wait for the guest ended before what was waited for.
+enum Interruption: Error, Equatable {
+    case ended
+    case timedOut
+    case cancelled
+    case malformed(String)
+}
+
+extension Interruption: CustomStringConvertible {
+    var description: String {
+        switch self {
+        case .ended: "the guest reset or QEMU ended"
+        case .timedOut: "time ran out"
+        case .cancelled: "cancelled"
+        case .malformed(let text): "QEMU answered what kperm does not understand: \(text)"
+        }
+    }
+}

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT
+
+// What the rest of kperm knows of an image, in the words of one who looks at
+// a running guest from outside: no ELF and no rewrite plan here.
+
+public import Addressing
+public import PagePermutation
+
+/// What a page of the image is, and so what is demanded of it. Just after the stub every page but an `unmapped` one
+/// must be in the table's frame with the expected bytes; at userspace each kind has its own demand.
+public enum PageKind: String, Codable, Sendable {
+    /// At userspace: mapped as the table says, the same bytes but for patch sites, never writable.
+    case text
+    /// At userspace: as text, and not executable.
+    case rodata
+    /// At userspace: mapped as the table says, not executable.
+    case data
+    /// At userspace: as data.
+    case bss
+    /// Freed by the kernel once it runs: no demand at userspace.
+    case initMemory
+    /// No demand at userspace: early heap, per-CPU data, scratch space.
+    case other
+    /// No demand at all: a gap.
+    case unmapped
+}
+
+/// Who prints the exercise's lines.
+public enum Userspace: Equatable, Sendable {
+    /// Linux: an initramfs made by us. The release names the modules that fit (`6.1.0-56-cloud-amd64`).
+    case linux(release: String?)
+    /// The kernel itself prints the lines; it gets no initramfs, no disk and no network.
+    case selfChecking
+}
+
+/// What kperm knows about the image, for the comparison.
+public struct GuestExpectation: Sendable {
+    /// The ELF to boot.
+    public var kernelPath: String
+    /// The identity for a stock kernel.
+    public var table: TranslationTable
+    /// The kernel's own root table (`init_top_pgt`), which tells the user half of a page-table-isolation pair.
+    public var topLevelPageTable: PhysicalAddress?
+    /// The first instruction after the stub (`x86_64_start_kernel`): the place of the first look.
+    public var stubEnd: VirtualAddress
+    /// One a page of the image.
+    public var pages: [PageKind]
+    /// The 4096 bytes a page was loaded with.
+    public var contents: @Sendable (Page) -> [UInt8]
+    /// Bytes that early code or the stub may have changed by the first look; ascending, not overlapping.
+    public var mayDifferAtStub: [Range<VirtualAddress>]
+    /// Bytes of text and rodata that the kernel itself changes later; ascending, not overlapping.
+    public var patchSites: [Range<VirtualAddress>]
+    public var userspace: Userspace
+    /// Whether the kernel write-protects itself, so that the checks `rights` and `aliases` make sense.
+    public var protectsItself: Bool
+
+    public init(
+        kernelPath: String, table: TranslationTable, topLevelPageTable: PhysicalAddress? = nil,
+        stubEnd: VirtualAddress, pages: [PageKind], contents: @escaping @Sendable (Page) -> [UInt8],
+        mayDifferAtStub: [Range<VirtualAddress>] = [], patchSites: [Range<VirtualAddress>] = [],
+        userspace: Userspace, protectsItself: Bool = true
+    ) {
+        self.kernelPath = kernelPath
+        self.table = table
+        self.topLevelPageTable = topLevelPageTable
+        self.stubEnd = stubEnd
+        self.pages = pages
+        self.contents = contents
+        self.mayDifferAtStub = mayDifferAtStub
+        self.patchSites = patchSites
+        self.userspace = userspace
+        self.protectsItself = protectsItself
+    }
+}

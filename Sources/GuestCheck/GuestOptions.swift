@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: MIT
+
+// How a guest is started. The defaults are what `kperm boot` does.
+
+/// The machine a guest gets, and where its log goes.
+public struct GuestOptions: Sendable {
+    /// A path, or a name to be found in PATH.
+    public var emulator = "qemu-system-x86_64"
+    /// A path, or a name to be found in PATH; must be statically linked.
+    public var busybox = "busybox"
+    /// Guest memory in MiB; above 3 GiB a part of it lies over the PCI hole.
+    public var memory = 512
+    public var cpus = 2
+    /// QEMU's `-cpu`.
+    public var cpuModel = "max"
+    /// For the whole boot and exercise, in seconds.
+    public var timeout = 180
+    /// Modules of the kernel's own release: a directory that holds them, or one with `lib/modules/<release>` below it.
+    /// Without it the system's are used when it has them; else the exercise is a reduced one.
+    public var modulesDirectory: String?
+    /// Where the console's log goes; it is then always kept. Without it a failed boot's log is kept in TMPDIR.
+    public var logPath: String?
+    /// Words added to the kernel's command line.
+    public var extraCommandLine = ""
+
+    public init() {}
+}

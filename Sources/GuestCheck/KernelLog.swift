@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: MIT
+
+// What in a kernel's log means that something went wrong. Knowledge first, one
+// rule a line; the scan below knows none of it.
+
+enum KernelLog {
+    /// Words of trouble.
+    static let troubles = [
+        "BUG:", "kernel BUG at", "WARNING:", "Oops", "general protection", "failed to validate", "Call Trace",
+        "RCU stall", "self-detected stall", "detected stalls on CPUs", "Bad page", "Kernel panic", "segfault at",
+        "unable to handle", "mappings: FAILED", "soft lockup", "hung_task", "Failed to patch", "ftrace bug",
+    ]
+
+    /// Lines that hold such a word and yet are right, with the reason.
+    static let harmless = [
+        // An eIBRS processor model with unprivileged BPF left on: advice to the administrator.
+        "Spectre V2 : WARNING: Unprivileged eBPF",
+        // A processor model that no mitigation fully covers: the same.
+        "RETBleed: WARNING: Spectre v2 mitigation leaves CPU vulnerable",
+    ]
+
+    /// The lines that speak of trouble, in order.
+    static func troubles(in log: String) -> [String] {
+        log.split(whereSeparator: \.isNewline).filter { line in
+            troubles.contains { line.firstRange(of: $0) != nil } && !harmless.contains { line.firstRange(of: $0) != nil }
+        }.map(String.init)
+    }
+}

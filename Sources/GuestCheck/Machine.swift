@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: MIT
+
+// One virtual machine: its command line, and the moment of its start, when
+// QEMU calls back on both sockets or dies saying why.
+//
+// All CPUs share one emulator thread. With a thread each, QEMU 7.2 now and then
+// loses an inter-processor interrupt while the kernel patches its text (a stock
+// kernel hung in 4 boots of 21, in text_poke_bp_batch); with one thread in none
+// of 40, and a boot takes as long.
+
+import Addressing
+
+struct Machine: ~Copyable {
+    var monitor: Monitor
+    var debugger: Debugger
+
+    /// Starts the emulator, halted before its first instruction.
+    init(_ guardian: Guardian, until deadline: ContinuousClock.Instant) async throws(GuestError) {
+        let monitors = try Listener(path: "\(guardian.directory)/monitor")
+        let debuggers = try Listener(path: "\(guardian.directory)/debugger")
+        try await guardian.start()
+        do throws(Interruption) {
+            let monitorChannel = Channel(descriptor: try await Self.accept(monitors, guardian, deadline))
+            let debuggerChannel = Channel(descriptor: try await Self.accept(debuggers, guardian, deadline))
+            monitor = try await Monitor(monitorChannel, until: deadline)
+            debugger = Debugger(debuggerChannel)
+        } catch .cancelled {
+            throw .cancelled
+        } catch {
+            let words = guardian.lastWords
+            throw .emulatorFailed(words.isEmpty ? "\(error)" : words)
+        }
+    }
+
+    private static func accept(
+        _ listener: borrowing Listener, _ guardian: Guardian, _ deadline: ContinuousClock.Instant
+    ) async throws(Interruption) -> Int32 {
+        while true {
+            if let caller = listener.accept() { return caller }
+            if guardian.hasEnded { throw .ended }
+            try await pause(until: deadline)
+        }
+    }
+
+    /// Asks for the paging of each CPU that runs (at least one), and brings the memory map up to date, which
+    /// firmware changes as it goes.
+    mutating func survey(
+        _ memory: inout GuestMemory, until deadline: ContinuousClock.Instant
+    ) async throws(Interruption) -> [PageTables] {
+        memory.map = MemoryMap(parsing: try await monitor.ask("info mtree -f", until: deadline), block: "ram")
+        let registers = ControlRegisters.parse(try await monitor.ask("info registers -a", until: deadline))
+        let running = registers.filter { $0.cr3 != 0 }
+        if running.isEmpty { throw .malformed("no CPU has paging on") }
+        return running.map { PageTables(root: $0.root, levels: $0.pagingLevels) }
+    }
+
+    /// QEMU's arguments: no default devices, RAM in a shared file, both conversations over sockets that kperm listens on.
+    static func arguments(
+        _ options: GuestOptions, _ expectation: GuestExpectation, directory: String, console: String, ram: String
+    ) -> [String] {
+        func escaped(_ path: String) -> String { path.replacing(",", with: ",,") }
+        var arguments = [
+            "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-S",
+            "-machine", "pc,memory-backend=ram", "-accel", "tcg,thread=single", "-m", "\(options.memory)M",
+            "-object", "memory-backend-file,id=ram,share=on,size=\(options.memory)M,mem-path=\(ram)",
+            "-cpu", options.cpuModel, "-smp", "\(options.cpus)",
+            "-chardev", "socket,id=monitor,path=\(escaped(directory))/monitor", "-mon", "chardev=monitor,mode=control",
+            "-chardev", "socket,id=debugger,path=\(escaped(directory))/debugger", "-gdb", "chardev:debugger",
+            "-chardev", "file,id=console,path=\(escaped(console))", "-serial", "chardev:console",
+            "-kernel", expectation.kernelPath,
+            "-append", "console=ttyS0 loglevel=6 printk.devkmsg=on panic=-1 \(options.extraCommandLine)",
+        ]
+        if case .linux = expectation.userspace {
+            arguments += [
+                "-initrd", "\(directory)/initramfs",
+                "-drive", "if=none,id=disk,format=raw,readonly=on,file=\(escaped(directory))/disk",
+                "-device", "virtio-blk-pci,drive=disk",
+                "-netdev", "user,id=net,restrict=on,tftp=\(escaped(directory))/tftp",
+                "-device", "virtio-net-pci,netdev=net,romfile=",
+            ]
+        }
+        return arguments
+    }
+}

@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: MIT
+
+// A kernel image as a file format: segments by virtual and physical address,
+// sections, symbols, relocations and notes of an ELF file, read through libelf
+// from one mapping. It knows nothing of permutations; what a kernel's symbols
+// mean is the business of KernelRewrite.
+
+import Addressing
+import CELF
+
+/// An open ELF image.
+@safe
+public struct KernelImage: ~Copyable {
+    public let file: MappedFile
+    public let header: ELFHeader
+    public let segments: [Segment]
+    public let sections: [Section]
+    let elf: OpaquePointer
+
+    public var path: String { file.path }
+
+    /// - Throws: `ImageError` when the file is not an ELF file or its headers do not hold together.
+    public static func open(_ path: String) throws(ImageError) -> KernelImage {
+        try KernelImage(MappedFile.open(path))
+    }
+
+    /// - Throws: `ImageError` when the file is not an ELF file or its headers do not hold together.
+    public init(_ file: consuming MappedFile) throws(ImageError) {
+        let path = file.path
+        let span = file.bytes
+        guard span.byteCount >= 16, unsafe span.unsafeLoadUnaligned(as: UInt32.self).bigEndian == 0x7f45_4c46 else {
+            throw ImageError(.notELF, file: path, offset: 0, Self.notELF(span))
+        }
+        _ = elf_version(UInt32(EV_CURRENT))
+        let memory = unsafe UnsafeMutableRawPointer(mutating: file.base).assumingMemoryBound(to: CChar.self)
+        guard let elf = unsafe elf_memory(memory, file.byteCount), unsafe elf_kind(elf) == ELF_K_ELF else {
+            throw ImageError(.malformed, file: path, "libelf: \(Self.lastError)")
+        }
+        do throws(ImageError) {
+            let header = unsafe try Self.readHeader(elf, file)
+            let segments = unsafe try Self.readSegments(elf, header, file)
+            let sections = unsafe try Self.readSections(elf, header, file)
+            self.header = header
+            self.segments = segments
+            self.sections = sections
+        } catch {
+            unsafe elf_end(elf)
+            throw error
+        }
+        unsafe self.elf = elf
+        self.file = file
+    }
+
+    deinit { unsafe elf_end(elf) }
+
+    private static var lastError: String {
+        let message = unsafe elf_errmsg(-1)
+        return unsafe message.map { unsafe String(cString: $0) } ?? "unknown error"
+    }
+
+    private static func notELF(_ span: RawSpan) -> String {
+        if span.byteCount > 0x206, span.load(0x202, as: UInt32.self) == 0x5372_6448 {
+            return "a bzImage (vmlinuz), not an ELF file: give the vmlinux it was made from"
+        }
+        return "not an ELF file"
+    }
+
+    private static func readHeader(_ elf: OpaquePointer, _ file: borrowing MappedFile) throws(ImageError) -> ELFHeader {
+        var raw = GElf_Ehdr()
+        guard unsafe gelf_getehdr(elf, &raw) != nil else {
+            throw ImageError(.malformed, file: file.path, offset: 0, "ELF header: \(lastError)")
+        }
+        let is64Bit = raw.e_ident.4 == UInt8(ELFCLASS64)
+        let entrySize = is64Bit ? 56 : 32
+        var segmentCount = 0
+        var sectionCount = 0
+        guard unsafe elf_getphdrnum(elf, &segmentCount) == 0, unsafe elf_getshdrnum(elf, &sectionCount) == 0 else {
+            throw ImageError(.malformed, file: file.path, offset: 0, "ELF header: \(lastError)")
+        }
+        let (end, overflow) = raw.e_phoff.addingReportingOverflow(UInt64(segmentCount * entrySize))
+        guard !overflow, end <= UInt64(file.byteCount) else {
+            throw ImageError(
+                .malformed, file: file.path, offset: raw.e_phoff,
+                "\(segmentCount) program headers do not fit into the file's \(file.byteCount) bytes")
+        }
+        return ELFHeader(
+            is64Bit: is64Bit, isLittleEndian: raw.e_ident.5 == UInt8(ELFDATA2LSB), type: raw.e_type,
+            machine: raw.e_machine, entry: raw.e_entry, programHeaderOffset: raw.e_phoff,
+            programHeaderCount: segmentCount, sectionHeaderOffset: raw.e_shoff, sectionCount: sectionCount)
+    }
+
+    private static func readSegments(
+        _ elf: OpaquePointer, _ header: ELFHeader, _ file: borrowing MappedFile
+    ) throws(ImageError) -> [Segment] {
+        var segments: [Segment] = []
+        for index in 0..<header.programHeaderCount {
+            var raw = GElf_Phdr()
+            let place = header.programHeaderOffset + UInt64(index * (header.is64Bit ? 56 : 32))
+            guard unsafe gelf_getphdr(elf, CInt(index), &raw) != nil else {
+                throw ImageError(.malformed, file: file.path, offset: place, "program header \(index): \(lastError)")
+            }
+            func refuse(_ what: String) -> ImageError {
+                ImageError(.malformed, file: file.path, offset: place, "program header \(index): \(what)")
+            }
+            let (end, overflow) = raw.p_offset.addingReportingOverflow(raw.p_filesz)
+            if raw.p_type == Segment.load || raw.p_type == Segment.note, raw.p_filesz > 0 {
+                guard !overflow, end <= UInt64(file.byteCount) else {
+                    throw refuse(
+                        "bytes \(raw.p_offset.hex)+\(raw.p_filesz.hex) lie outside the file (\(file.byteCount) bytes)")
+                }
+            }
+            if raw.p_type == Segment.load {
+                guard raw.p_memsz >= raw.p_filesz else { throw refuse("more bytes in the file than in memory") }
+                guard !raw.p_vaddr.addingReportingOverflow(raw.p_memsz).overflow,
+                    !raw.p_paddr.addingReportingOverflow(raw.p_memsz).overflow
+                else { throw refuse("its addresses overflow") }
+            }
+            segments.append(
+                Segment(
+                    type: raw.p_type, flags: raw.p_flags, offset: raw.p_offset,
+                    virtualAddress: VirtualAddress(raw.p_vaddr), physicalAddress: PhysicalAddress(raw.p_paddr),
+                    fileSize: raw.p_filesz, memorySize: raw.p_memsz, alignment: raw.p_align))
+        }
+        return segments
+    }
+
+    private static func readSections(
+        _ elf: OpaquePointer, _ header: ELFHeader, _ file: borrowing MappedFile
+    ) throws(ImageError) -> [Section] {
+        guard header.sectionCount > 0 else { return [] }
+        var names = 0
+        guard unsafe elf_getshdrstrndx(elf, &names) == 0 else {
+            throw ImageError(.malformed, file: file.path, "section names: \(lastError)")
+        }
+        var sections: [Section] = []
+        for index in 0..<header.sectionCount {
+            var raw = GElf_Shdr()
+            let place = header.sectionHeaderOffset + UInt64(index * (header.is64Bit ? 64 : 40))
+            guard let handle = unsafe elf_getscn(elf, index), unsafe gelf_getshdr(handle, &raw) != nil else {
+                throw ImageError(.malformed, file: file.path, offset: place, "section \(index): \(lastError)")
+            }
+            let (end, overflow) = raw.sh_offset.addingReportingOverflow(raw.sh_size)
+            guard raw.sh_type == 8 || raw.sh_type == 0 || (!overflow && end <= UInt64(file.byteCount)) else {
+                throw ImageError(
+                    .malformed, file: file.path, offset: place,
+                    "section \(index): bytes \(raw.sh_offset.hex)+\(raw.sh_size.hex) lie outside the file")
+            }
+            let name = unsafe elf_strptr(elf, names, Int(raw.sh_name))
+            sections.append(
+                Section(
+                    index: index, name: unsafe name.map { unsafe String(cString: $0) } ?? "", type: raw.sh_type,
+                    flags: raw.sh_flags, address: VirtualAddress(raw.sh_addr), offset: raw.sh_offset,
+                    size: raw.sh_size, link: Int(raw.sh_link), info: Int(raw.sh_info)))
+        }
+        return sections
+    }
+
+    public func section(named name: String) -> Section? { sections.first { $0.name == name } }
+}
+
+extension KernelImage {
+    /// The bytes of a section as libelf gives them, in this machine's byte order; nil when it has none.
+    func data(of section: Section) -> UnsafeMutablePointer<Elf_Data>? {
+        guard let handle = unsafe elf_getscn(elf, section.index) else { return nil }
+        return unsafe elf_getdata(handle, nil)
+    }
+
+    /// The symbol table, or nil when the image has none.
+    ///
+    /// - Throws: `ImageError` of kind `.malformed` when the table is damaged.
+    public func symbolTable() throws(ImageError) -> SymbolTable? {
+        guard let section = sections.first(where: { $0.type == 2 && $0.size > 0 }) else { return nil }
+        guard section.link < sections.count, sections[section.link].type == 3 else {
+            throw ImageError(.malformed, file: path, offset: section.offset, "the symbol table has no string table")
+        }
+        guard let data = unsafe data(of: section) else {
+            throw ImageError(.malformed, file: path, offset: section.offset, "the symbol table cannot be read")
+        }
+        let count = Int(section.size) / (header.is64Bit ? 24 : 16)
+        var symbols: [Symbol] = []
+        symbols.reserveCapacity(count)
+        let strings = sections[section.link]
+        for index in 0..<count {
+            var raw = GElf_Sym()
+            guard unsafe gelf_getsym(data, CInt(index), &raw) != nil, UInt64(raw.st_name) < strings.size else {
+                throw ImageError(
+                    .malformed, file: path, offset: section.offset, "symbol \(index): its entry or name is damaged")
+            }
+            symbols.append(
+                Symbol(
+                    index: index, value: VirtualAddress(raw.st_value), size: raw.st_size,
+                    kind: Symbol.Kind(rawValue: raw.st_info & 15) ?? .other, section: raw.st_shndx,
+                    nameOffset: raw.st_name))
+        }
+        let names = Int(strings.offset)..<Int(strings.offset + strings.size)
+        guard file.bytes.load(names.upperBound - 1, as: UInt8.self) == 0 else {
+            throw ImageError(.malformed, file: path, offset: strings.offset, "the string table has no end")
+        }
+        return SymbolTable(symbols: symbols, names: names)
+    }
+
+    /// Calls `body` with every relocation of an allocated section.
+    ///
+    /// - Throws: `ImageError` of kind `.malformed` when a relocation section is damaged.
+    public func forEachRelocation(_ body: (Relocation) -> Void) throws(ImageError) {
+        for section in sections where section.type == 4 || section.type == 9 {
+            guard section.info > 0, section.info < sections.count, sections[section.info].isAllocated else { continue }
+            guard let data = unsafe data(of: section) else {
+                throw ImageError(.malformed, file: path, offset: section.offset, "relocations cannot be read")
+            }
+            let withAddend = section.type == 4
+            let entrySize = header.is64Bit ? (withAddend ? 24 : 16) : (withAddend ? 12 : 8)
+            for index in 0..<Int(section.size) / entrySize {
+                var rela = GElf_Rela()
+                if withAddend {
+                    guard unsafe gelf_getrela(data, CInt(index), &rela) != nil else { break }
+                } else {
+                    var rel = GElf_Rel()
+                    guard unsafe gelf_getrel(data, CInt(index), &rel) != nil else { break }
+                    rela.r_offset = rel.r_offset
+                    rela.r_info = rel.r_info
+                }
+                body(
+                    Relocation(
+                        address: VirtualAddress(rela.r_offset), type: UInt32(truncatingIfNeeded: rela.r_info),
+                        symbol: Int(rela.r_info >> 32), addend: rela.r_addend))
+            }
+        }
+    }
+
+    /// Whether relocations of allocated sections are in the file.
+    public var hasRelocations: Bool {
+        sections.contains {
+            ($0.type == 4 || $0.type == 9) && $0.info > 0 && $0.info < sections.count && sections[$0.info].isAllocated
+        }
+    }
+
+    /// The notes in all note segments.
+    public func notes() -> [Note] {
+        var notes: [Note] = []
+        for segment in segments where segment.type == Segment.note && segment.fileSize > 0 {
+            let type = segment.alignment == 8 ? ELF_T_NHDR8 : ELF_T_NHDR
+            guard
+                let data = unsafe elf_getdata_rawchunk(elf, Int64(segment.offset), Int(segment.fileSize), type)
+            else { continue }
+            var next = 0
+            while true {
+                var raw = GElf_Nhdr()
+                var name = 0
+                var descriptor = 0
+                let after = unsafe gelf_getnote(data, next, &raw, &name, &descriptor)
+                guard after > 0 else { break }
+                next = after
+                let start = Int(segment.offset)
+                let owner = file.bytes.extracting(start + name..<start + name + Int(raw.n_namesz))
+                notes.append(
+                    Note(
+                        owner: owner.text, type: raw.n_type,
+                        descriptor: start + descriptor..<start + descriptor + Int(raw.n_descsz)))
+            }
+        }
+        return notes
+    }
+}
+
+extension RawSpan {
+    /// The bytes up to the first zero, as text.
+    public var text: String {
+        var bytes: [UInt8] = []
+        for i in 0..<byteCount {
+            let byte = load(i, as: UInt8.self)
+            if byte == 0 { break }
+            bytes.append(byte)
+        }
+        return String(decoding: bytes, as: UTF8.self)
+    }
+}

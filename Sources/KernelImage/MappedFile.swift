@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: MIT
+
+// A file mapped read-only. Everything that reads an image reads it through this
+// one handle: nothing is copied, and a 600 MB debug kernel opens at once.
+
+public import Glibc
+
+/// A read-only mapping of a whole file; unmapped and closed when it goes.
+@safe
+public struct MappedFile: ~Copyable {
+    public let path: String
+    /// The open file, for copies inside the kernel.
+    public let descriptor: CInt
+    public let byteCount: Int
+    /// Permission bits, as `chmod` takes them.
+    public let mode: mode_t
+    let base: UnsafeRawPointer
+
+    private init(path: String, descriptor: CInt, byteCount: Int, mode: mode_t, base: UnsafeRawPointer) {
+        self.path = path
+        self.descriptor = descriptor
+        self.byteCount = byteCount
+        self.mode = mode
+        unsafe self.base = base
+    }
+
+    /// - Throws: `ImageError` of kind `.io` when the file cannot be opened, is empty or is no regular file.
+    public static func open(_ path: String) throws(ImageError) -> MappedFile {
+        try map(unsafe Glibc.open(path, O_RDONLY | O_CLOEXEC), path)
+    }
+
+    /// Maps a file that is open already; the descriptor stays the caller's.
+    ///
+    /// - Throws: `ImageError` of kind `.io` as `open` does. `name` stands for the file in messages.
+    public static func map(descriptor: CInt, name: String) throws(ImageError) -> MappedFile {
+        try map(dup(descriptor), name)
+    }
+
+    private static func map(_ descriptor: CInt, _ path: String) throws(ImageError) -> MappedFile {
+        guard descriptor >= 0 else {
+            throw ImageError(.io, file: path, "cannot open: \(unsafe String(cString: strerror(errno)))")
+        }
+        var status = stat()
+        guard unsafe fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
+            close(descriptor)
+            throw ImageError(.io, file: path, "not a regular file")
+        }
+        let size = Int(status.st_size)
+        guard size > 0 else {
+            close(descriptor)
+            throw ImageError(.notELF, file: path, "the file is empty")
+        }
+        guard let memory = unsafe mmap(nil, size, PROT_READ, MAP_SHARED, descriptor, 0), unsafe memory != MAP_FAILED
+        else {
+            let reason = unsafe String(cString: strerror(errno))
+            close(descriptor)
+            throw ImageError(.io, file: path, "cannot map: \(reason)")
+        }
+        return unsafe MappedFile(
+            path: path, descriptor: descriptor, byteCount: size, mode: status.st_mode & 0o7777,
+            base: UnsafeRawPointer(memory))
+    }
+
+    public var bytes: RawSpan {
+        @_lifetime(borrow self)
+        get {
+            let span = unsafe RawSpan(_unsafeStart: base, byteCount: byteCount)
+            return unsafe _overrideLifetime(span, borrowing: self)
+        }
+    }
+
+    deinit {
+        unsafe munmap(UnsafeMutableRawPointer(mutating: base), byteCount)
+        close(descriptor)
+    }
+}
+
+extension RawSpan {
+    /// A little-endian number at a byte offset, which must lie inside.
+    @inline(__always)
+    public func load<T: FixedWidthInteger & BitwiseCopyable>(_ offset: Int, as: T.Type) -> T {
+        T(littleEndian: unsafe unsafeLoadUnaligned(fromByteOffset: offset, as: T.self))
+    }
+}

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: MIT
+
+// What kperm learns of a kernel before it draws anything: its pages, which may
+// trade places, which must stay and why, and the places where the kernel itself
+// has to change. An architecture fills this value; everything after it is
+// common code.
+
+public import Addressing
+public import KernelImage
+public import PagePermutation
+
+/// Pages that no percentage counts, because they stay by nature.
+public struct Exclusion: Equatable, Sendable {
+    public let pages: Range<Int>
+    public let reason: String
+}
+
+/// Bytes that change, in the original file, and why.
+public struct Change: Equatable, Sendable {
+    /// In the original file, in bytes.
+    public let fileOffset: Int
+    /// Where the kernel sees them; nil for bytes of the file that are not loaded.
+    public let address: VirtualAddress?
+    public let before: [UInt8]
+    public let after: [UInt8]
+    public let reason: String
+    /// The symbol or instruction that shows it.
+    public let evidence: String
+}
+
+/// What an architecture found out about a kernel.
+public struct KernelAnalysis: Sendable {
+    public let architecture: Architecture
+    /// From the kernel's banner ("6.1.0-50-cloud-amd64"); nil when it has none.
+    public let release: String?
+    public let map: PageMap
+    public let classes: [PageClass]
+    public let exclusions: [Exclusion]
+    public let pins: [Pin]
+    /// Notes on what was looked at: sources of pins, code followed.
+    public let remarks: [String]
+    /// The instruction right after the stub: where everything must already be in place.
+    public let stubEnd: VirtualAddress
+    /// Physical address of the kernel's own root page table.
+    public let rootTable: PhysicalAddress
+    /// Bytes that the kernel's start writes before the stub is done, besides pinned pages; ascending.
+    public let earlyWrites: [Range<VirtualAddress>]
+    let symbols: KernelSymbols
+
+    /// Pages that percentages are of.
+    public var countedPages: Int { classes.reduce(0) { $0 + $1.pageCount } }
+
+    /// Counted pages that are pinned.
+    public var pinnedPages: Int {
+        var counted = [Bool](repeating: false, count: map.pageCount)
+        for pageClass in classes { for range in pageClass.ranges { for page in range { counted[page] = true } } }
+        var pinned = 0
+        for pin in pins {
+            for page in pin.pages where counted[page] {
+                counted[page] = false
+                pinned += 1
+            }
+        }
+        return pinned
+    }
+}
+
+/// What kperm must know of a processor architecture: how to read a kernel built for it, and what to
+/// change in it. Common code receives this value and never asks which architecture it is.
+public struct Architecture: Sendable {
+    public let name: String
+    /// ELF machine number.
+    let machine: UInt16
+    /// How many bytes lie behind the image in memory, and where page tables point, depends on the analysis only.
+    let analyse: @Sendable (borrowing KernelImage) throws(RewriteError) -> KernelAnalysis
+    /// The memory behind the image and the changes in it, for one permutation.
+    let bake:
+        @Sendable (KernelAnalysis, borrowing KernelImage, TranslationTable, _ seedSource: String)
+            throws(RewriteError) -> Baked
+    /// The frame behind a page of a permuted image, as the running kernel will read it: through the
+    /// page tables in the image, given physical memory as a loader lays it down from the file.
+    let walk: @Sendable (KernelAnalysis, VirtualAddress, PhysicalMemory, RawSpan) -> PhysicalAddress?
+    /// Bytes of text and rodata that the running kernel itself patches.
+    let patchSites: @Sendable (KernelAnalysis, borrowing KernelImage) -> [Range<VirtualAddress>]
+
+    public static let all: [Architecture] = [.x86_64]
+
+    /// The architecture of an image.
+    ///
+    /// - Throws: `RewriteError.unsupported` when kperm does not know it.
+    static func of(_ image: borrowing KernelImage) throws(RewriteError) -> Architecture {
+        let header = image.header
+        guard let found = all.first(where: { $0.machine == header.machine }), header.is64Bit, header.isLittleEndian
+        else {
+            throw .unsupported(
+                file: image.path,
+                "wrong architecture: ELF machine \(header.machine), \(header.is64Bit ? 64 : 32) bits; "
+                    + "kperm permutes " + all.map(\.name).joined(separator: ", "))
+        }
+        return found
+    }
+}
+
+/// What an architecture adds to an image for one permutation.
+public struct Baked: Sendable {
+    /// Physical and virtual address of the memory behind the image.
+    let physicalAddress: PhysicalAddress
+    let virtualAddress: VirtualAddress
+    /// Its contents: page tables, the translation table, the status text.
+    let contents: [UInt8]
+    /// Where in it the translation table begins, in bytes.
+    let tableOffset: Int
+    let changes: [Change]
+    /// What the running kernel will lack.
+    public let remarks: [String]
+}
+
+extension KernelAnalysis {
+    /// Analyses a kernel image.
+    ///
+    /// - Throws: `RewriteError.unsupported` when the kernel is not one that kperm can permute safely.
+    public static func of(_ image: borrowing KernelImage) throws(RewriteError) -> KernelAnalysis {
+        try Architecture.of(image).analyse(image)
+    }
+
+    /// Bytes of text and rodata that the running kernel itself patches, ascending.
+    public func patchSites(in image: borrowing KernelImage) -> [Range<VirtualAddress>] {
+        architecture.patchSites(self, image)
+    }
+
+    /// Little-endian words of the image at a virtual address, or nil where the file has none.
+    func word(at address: VirtualAddress, in image: borrowing KernelImage) -> UInt64? {
+        guard let bytes = bytes(at: address, count: 8, in: image) else { return nil }
+        return bytes.reversed().reduce(0) { $0 << 8 | UInt64($1) }
+    }
+
+    func bytes(at address: VirtualAddress, count: Int, in image: borrowing KernelImage) -> [UInt8]? {
+        map.bytes(at: address, count: count, in: image)
+    }
+}
+
+extension PageMap {
+    /// Bytes of the image at a virtual address, or nil where the file has none.
+    func bytes(at address: VirtualAddress, count: Int, in image: borrowing KernelImage) -> [UInt8]? {
+        guard count > 0, let start = fileOffset(of: address),
+            let end = fileOffset(of: address + UInt64(count - 1)), end - start == count - 1
+        else { return nil }
+        return (start...end).map { image.file.bytes.load($0, as: UInt8.self) }
+    }
+}

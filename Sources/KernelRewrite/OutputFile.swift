@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: MIT
+
+// Writing: into a nameless file beside the target, which gets its name when it
+// is complete. An interrupted run leaves the old file, or none; the input is
+// never touched. Unchanged bytes are copied inside the operating system and
+// never read.
+
+import CLinux
+import Glibc
+public import KernelImage
+
+/// A file in the making; it vanishes unless `commit` names it.
+@safe
+struct OutputFile: ~Copyable {
+    let path: String
+    private let descriptor: CInt
+    /// The name it has until it is complete, where the file system knows no nameless files.
+    private let temporary: String?
+
+    /// - Throws: `RewriteError.output` when nothing can be written there.
+    static func create(_ path: String, mode: mode_t, notOver input: borrowing MappedFile) throws(RewriteError) -> OutputFile {
+        var target = stat()
+        var source = stat()
+        if unsafe stat(path, &target) == 0 {
+            guard target.st_mode & S_IFMT == S_IFREG else {
+                throw .output(file: path, "exists and is not a regular file")
+            }
+            if unsafe fstat(input.descriptor, &source) == 0, source.st_dev == target.st_dev, source.st_ino == target.st_ino {
+                throw .output(file: path, "is the input: kperm never writes its input; give another name")
+            }
+        }
+        let slash = path.lastIndex(of: "/")
+        let directory = slash.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
+        let nameless = unsafe open(directory, open_nameless | O_RDWR | O_CLOEXEC, mode)
+        if nameless >= 0 { return OutputFile(path: path, descriptor: nameless, temporary: nil) }
+        let name = "\(path).\(getpid()).partial"
+        let named = unsafe open(name, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, mode)
+        guard named >= 0 else {
+            throw .output(file: path, "cannot create: \(unsafe String(cString: strerror(errno)))")
+        }
+        return OutputFile(path: path, descriptor: named, temporary: name)
+    }
+
+    /// A file in memory that never gets a name; `image` reads it back.
+    static func inMemory(_ name: String) throws(RewriteError) -> OutputFile {
+        let descriptor = unsafe memfd_create("kperm", 1)  // MFD_CLOEXEC
+        guard descriptor >= 0 else {
+            throw .output(file: name, "no memory file: \(unsafe String(cString: strerror(errno)))")
+        }
+        return OutputFile(path: name, descriptor: descriptor, temporary: nil)
+    }
+
+    /// What has been written so far, as an image.
+    func image() throws(RewriteError) -> KernelImage {
+        try wrapping(RewriteError.image) { () throws(ImageError) in
+            try KernelImage(MappedFile.map(descriptor: descriptor, name: path))
+        }
+    }
+
+    private init(path: String, descriptor: CInt, temporary: String?) {
+        self.path = path
+        self.descriptor = descriptor
+        self.temporary = temporary
+    }
+
+    private func failure(_ doing: String) -> RewriteError {
+        .output(file: path, "cannot \(doing): \(unsafe String(cString: strerror(errno)))")
+    }
+
+    /// Copies a range of the input to the same place.
+    func copy(_ range: Range<Int>, of input: borrowing MappedFile) throws(RewriteError) {
+        var from = off_t(range.lowerBound)
+        var to = from
+        while Int(from) < range.upperBound {
+            let count = unsafe copy_file_range(input.descriptor, &from, descriptor, &to, range.upperBound - Int(from), 0)
+            if count > 0 { continue }
+            if count < 0, errno == EINTR { continue }
+            guard count < 0, [EXDEV, EINVAL, EOPNOTSUPP, ENOSYS, EBADF].contains(errno) else {
+                throw failure("copy (input cut short?)")
+            }
+            try write(input.bytes.extracting(Int(from)..<range.upperBound), at: Int(from))
+            return
+        }
+    }
+
+    func write(_ bytes: RawSpan, at offset: Int) throws(RewriteError) {
+        var done = 0
+        while done < bytes.byteCount {
+            let count = unsafe bytes.extracting(done..<bytes.byteCount).withUnsafeBytes {
+                unsafe pwrite(descriptor, $0.baseAddress, $0.count, off_t(offset + done))
+            }
+            if count < 0, errno == EINTR { continue }
+            guard count > 0 else { throw failure("write") }
+            done += count
+        }
+    }
+
+    func write(_ bytes: [UInt8], at offset: Int) throws(RewriteError) {
+        unsafe try write(bytes.span.bytes, at: offset)
+    }
+
+    /// Writes pieces that follow one another in the file, gathered from anywhere in the input.
+    func gather(_ pieces: [Range<Int>], of input: borrowing MappedFile, at offset: Int) throws(RewriteError) {
+        var at = offset
+        var first = 0
+        while first < pieces.count {
+            let batch = pieces[first..<min(first + 1024, pieces.count)]
+            let total = batch.reduce(0) { $0 + $1.count }
+            let written = unsafe input.bytes.withUnsafeBytes { source in
+                let vectors = unsafe batch.map { piece in
+                    unsafe iovec(
+                        iov_base: source.baseAddress.map {
+                            unsafe UnsafeMutableRawPointer(mutating: $0 + piece.lowerBound)
+                        }, iov_len: piece.count)
+                }
+                return unsafe pwritev(descriptor, vectors, CInt(vectors.count), off_t(at))
+            }
+            guard written == total else {
+                if written >= 0 { errno = ENOSPC }
+                throw failure("write")
+            }
+            at += total
+            first += batch.count
+        }
+    }
+
+    func truncate(to size: Int) throws(RewriteError) {
+        guard ftruncate(descriptor, off_t(size)) == 0 else { throw failure("write") }
+    }
+
+    /// Gives the file its name, in place of what had it.
+    consuming func commit() throws(RewriteError) {
+        let name = temporary ?? "\(path).\(getpid()).partial"
+        if temporary == nil {
+            unsafe unlink(name)
+            let source = "/proc/self/fd/\(descriptor)"
+            guard unsafe linkat(AT_FDCWD, source, AT_FDCWD, name, AT_SYMLINK_FOLLOW) == 0 else {
+                throw failure("name the output")
+            }
+        }
+        guard unsafe rename(name, path) == 0 else {
+            let error = failure("name the output")
+            unsafe unlink(name)
+            throw error
+        }
+    }
+
+    deinit {
+        close(descriptor)
+        // After a commit the name is gone and this does nothing.
+        if let temporary { unsafe unlink(temporary) }
+    }
+}
+
+/// Writes a secret that was derived from an image: readable by its owner only, never over the image.
+///
+/// - Throws: `RewriteError.output` when the file cannot be written.
+public func writeSecret(_ bytes: [UInt8], to path: String, notOver image: borrowing KernelImage) throws(RewriteError) {
+    let output = try OutputFile.create(path, mode: 0o600, notOver: image.file)
+    try output.write(bytes, at: 0)
+    try output.commit()
+}

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: MIT
+
+// A plan is a value, complete before a byte moves: the permutation with every
+// constraint it answers, and every byte that will change, each with its reason.
+// `permute --dry-run` prints it, Apply.swift carries it out, `verify` makes it
+// again from the original and replays it.
+
+import Addressing
+public import KernelImage
+public import PagePermutation
+public import SecureRandom
+
+/// How a permuted ELF says its order.
+public enum Encoding: String, CaseIterable, Codable, Sendable {
+    /// The bytes stay where they are; the program headers tell the truth.
+    case segments
+    /// The bytes of the pages are moved in the file; few program headers.
+    case contents
+}
+
+/// What the user asks of a permutation besides what the kernel demands.
+public struct Request: Equatable, Sendable {
+    public var encoding: Encoding
+    public var granule: Granule
+    public var pins: [Pin]
+    public var glue: [Glue]
+    /// "fresh" or "given": where the seed came from.
+    public var seedSource: String
+
+    public init(
+        encoding: Encoding = .segments, granule: Granule = .page4K, pins: [Pin] = [], glue: [Glue] = [],
+        seedSource: String = "fresh"
+    ) {
+        self.encoding = encoding
+        self.granule = granule
+        self.pins = pins
+        self.glue = glue
+        self.seedSource = seedSource
+    }
+}
+
+/// Everything that will be done to an image.
+public struct RewritePlan: Sendable {
+    public let analysis: KernelAnalysis
+    public let request: Request
+    public let problem: PermutationProblem
+    public let permutation: Permutation
+    public let table: TranslationTable
+    public let baked: Baked
+
+    /// Every byte of the image that changes, and why.
+    public var changes: [Change] { baked.changes }
+
+    /// Counted pages whose frame is another than a linear mapping would give.
+    public var movedPages: Int { table.movedCount }
+
+    /// Moved pages in percent of counted pages.
+    public var percentMoved: Double {
+        analysis.countedPages == 0 ? 0 : 100 * Double(movedPages) / Double(analysis.countedPages)
+    }
+
+    /// The question that a kernel and a request put.
+    ///
+    /// - Throws: `RewriteError.problem` when the request asks for what cannot be.
+    static func problem(_ analysis: KernelAnalysis, _ request: Request) throws(RewriteError) -> PermutationProblem {
+        try wrapping(RewriteError.problem) { () throws(ProblemError) in
+            try PermutationProblem(
+                pageCount: analysis.map.pageCount, classes: analysis.classes, pins: analysis.pins + request.pins,
+                glue: request.glue, granule: request.granule)
+        }
+    }
+
+    /// Plans a freshly drawn permutation.
+    ///
+    /// - Throws: `RewriteError` when the kernel lacks something the plan needs.
+    public static func draw(
+        _ image: borrowing KernelImage, _ request: Request, seed: borrowing Seed
+    ) throws(RewriteError) -> RewritePlan {
+        let analysis = try KernelAnalysis.of(image)
+        let problem = try problem(analysis, request)
+        let permutation: Permutation
+        do { permutation = try Permutation.draw(problem, seed: seed) } catch { throw .seed(error) }
+        return try RewritePlan(analysis, image, request, problem, permutation)
+    }
+
+    /// Plans a permutation drawn with a fresh seed, which nobody keeps.
+    ///
+    /// - Throws: `RewriteError` when the kernel lacks something the plan needs.
+    public static func draw(_ image: borrowing KernelImage, _ request: Request) throws(RewriteError) -> RewritePlan {
+        let seed = try wrapping(RewriteError.seed, { () throws(SeedError) in try Seed.random() })
+        return try draw(image, request, seed: seed)
+    }
+
+    /// Plans a given order of the frames, which is checked against every demand of the kernel and the request.
+    ///
+    /// - Throws: `RewriteError.permutation` when the order breaks one.
+    public static func replay(
+        _ image: borrowing KernelImage, _ request: Request, forward: [UInt32]
+    ) throws(RewriteError) -> RewritePlan {
+        let analysis = try KernelAnalysis.of(image)
+        let problem = try problem(analysis, request)
+        let permutation = try wrapping(RewriteError.permutation) { () throws(PermutationError) in
+            try Permutation(forward: forward, for: problem)
+        }
+        return try RewritePlan(analysis, image, request, problem, permutation)
+    }
+
+    init(
+        _ analysis: KernelAnalysis, _ image: borrowing KernelImage, _ request: Request, _ problem: PermutationProblem,
+        _ permutation: Permutation
+    ) throws(RewriteError) {
+        self.analysis = analysis
+        self.request = request
+        self.problem = problem
+        self.permutation = permutation
+        table = TranslationTable(
+            permutation, virtualBase: analysis.map.virtualBase, physicalBase: analysis.map.physicalBase)
+        baked = try analysis.architecture.bake(analysis, image, table, request.seedSource)
+    }
+}

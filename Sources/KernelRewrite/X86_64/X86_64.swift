@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: MIT
+
+// x86-64 Linux, as the value that common code receives.
+
+import Addressing
+import KernelImage
+import PagePermutation
+
+extension Architecture {
+    static let x86_64 = Architecture(
+        name: "x86-64", machine: 62, analyse: X86_64.analyse, bake: Bake.bake, walk: Bake.walk,
+        patchSites: PatchSites.find)
+}
+
+private enum X86_64 {
+    @Sendable static func analyse(_ image: borrowing KernelImage) throws(RewriteError) -> KernelAnalysis {
+        guard let table = try wrapping(RewriteError.image, { () throws(ImageError) in try image.symbolTable() }) else {
+            throw .unsupported(
+                file: image.path, "no symbols: give the vmlinux of the debug package, or one that was not stripped")
+        }
+        let symbols = KernelSymbols(table, of: image, names: Rules.allSymbols)
+        let start = try symbols.require("_text", for: "to find the image").address
+        let end = try symbols.require("_end", for: "to find the image").address
+        let map = try wrapping(RewriteError.image) { () throws(ImageError) in
+            try PageMap(image, from: start, to: end)
+        }
+        let index = table.index(over: map.virtualRange)
+        let pages = try PageClasses(map, symbols)
+        let early = try EarlyCode(image, map, index, symbols)
+        let constants = try PhysicalConstants(image, map, table, index, symbols)
+        let stubEnd = try symbols.require("x86_64_start_kernel", for: "to go on after the boot stub")
+        let root = try symbols.require("init_top_pgt", for: "to find the kernel's page tables")
+        guard root.address >= map.virtualBase else {
+            throw .unsupported(file: image.path, "init_top_pgt at \(root.address) lies outside the image")
+        }
+        let found = early.pins + constants.pins + objects(map, symbols, image) + notes(map, image)
+        let pins = found.sorted { $0.pages.lowerBound < $1.pages.lowerBound }
+        return KernelAnalysis(
+            architecture: .x86_64, release: release(map, symbols, image), map: map, classes: pages.classes,
+            exclusions: pages.exclusions, pins: pins,
+            remarks: [
+                "early code: \(early.functions.count) functions, \(early.instructions) instructions followed",
+                "physical constants: \(constants.relocated) relocated words, \(constants.immediates) in instructions, "
+                    + "\(constants.rangeEnds) of them range ends",
+            ],
+            stubEnd: stubEnd.address, rootTable: map.physicalBase + (root.address - map.virtualBase),
+            earlyWrites: earlyWrites(map, symbols, early, pins), symbols: symbols)
+    }
+
+    /// The pages of objects that rules name.
+    private static func objects(_ map: PageMap, _ symbols: KernelSymbols, _ image: borrowing KernelImage) -> [Pin] {
+        var pins: [Pin] = []
+        for rule in Rules.objects {
+            for place in symbols.all(rule.symbol) {
+                var range = place.address..<place.address + max(place.size, 1)
+                if rule.extent != .object {
+                    guard let words = map.bytes(at: place.address, count: rule.extent == .pointee ? 16 : 8, in: image)
+                    else { continue }
+                    func word(_ i: Int) -> UInt64 {
+                        words[8 * i..<8 * i + 8].reversed().reduce(0) { $0 << 8 | UInt64($1) }
+                    }
+                    let target = VirtualAddress(word(0))
+                    let size = rule.extent == .pointee ? min(word(1), UInt64(map.pageCount * pageSize)) : 1
+                    range = target..<VirtualAddress(target.rawValue.addingReportingOverflow(size).partialValue)
+                    guard map.page(of: target) != nil, range.lowerBound < range.upperBound else { continue }
+                }
+                let pages = map.pages(of: range)
+                if !pages.isEmpty { pins.append(Pin(pages: pages, reason: rule.reason, evidence: rule.symbol)) }
+            }
+        }
+        return pins
+    }
+
+    /// The pages of ELF notes, which a loader reads from the file.
+    private static func notes(_ map: PageMap, _ image: borrowing KernelImage) -> [Pin] {
+        image.segments.filter { $0.type == Segment.note && $0.fileSize > 0 }.compactMap { segment in
+            let pages = map.pages(of: segment.virtualAddress..<segment.virtualAddress + segment.fileSize)
+            return pages.isEmpty
+                ? nil
+                : Pin(
+                    pages: pages, reason: "ELF notes: a loader reads them from the file",
+                    evidence: "note segment at \(segment.virtualAddress)")
+        }
+    }
+
+    /// The release in the banner "Linux version RELEASE (…".
+    private static func release(
+        _ map: PageMap, _ symbols: KernelSymbols, _ image: borrowing KernelImage
+    ) -> String? {
+        guard let banner = symbols.optional("linux_banner"),
+            let bytes = map.bytes(at: banner.address, count: Int(clamping: min(banner.size, 512)), in: image)
+        else { return nil }
+        let words = String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self).split(separator: " ")
+        return words.count > 2 && words[0] == "Linux" ? String(words[2]) : nil
+    }
+
+    /// Data that the kernel's start writes: pages that early code touches, what the functions it hands over to refer
+    /// to, and, by the stub's call of memblock_reserve, memblock's own arrays.
+    private static func earlyWrites(
+        _ map: PageMap, _ symbols: KernelSymbols, _ early: EarlyCode, _ pins: [Pin]
+    ) -> [Range<VirtualAddress>] {
+        let pages = pins.map { pin in
+            map.virtualBase + UInt64(pin.pages.lowerBound * pageSize)
+                ..< map.virtualBase + UInt64(pin.pages.upperBound * pageSize)
+        }
+        let memblock = Rules.memblock.flatMap { symbols.all($0).map(\.range) }
+        return (pages + early.handedOver + memblock).mergedRanges
+    }
+}

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: MIT
+
+// The translation table as bytes, and the lookup in it: what `virt_to_phys`
+// becomes. This file imports nothing and allocates nothing, because the same
+// source runs in the tool, in the simulator and, as Embedded Swift, inside the
+// sample kernel.
+//
+// Layout, little-endian, version 1:
+//
+//    0  magic        "KPERMTBL"
+//    8  version      u16 = 1
+//   10  flags        u16: bit 0 set = drawn by the tool (baked), clear = drawn at boot
+//   12  pages        u32: number of pages, the same as of frames
+//   16  virtual base u64: virtual address of page 0
+//   24  phys base    u64: physical address of frame 0
+//   32  moved        u32: number of pages whose frame differs from their own number
+//   36  checksum     u32: CRC-32C of the whole table with this field zero
+//   40  forward      u32[pages]: the frame of each page
+//    …  inverse      u32[pages]: the page in each frame
+
+/// Reads a translation table where it lies in memory.
+public enum TableLookup {
+    /// "KPERMTBL" as a little-endian number.
+    public static let magic: UInt64 = 0x4c42_544d_5245_504b
+    public static let version: UInt16 = 1
+    public static let bakedFlag: UInt16 = 1
+    public static let headerBytes = 40
+    static let checksumOffset = 36
+
+    /// The size in bytes of a table of so many pages.
+    public static func byteCount(pages: Int) -> Int { headerBytes + 8 * pages }
+
+    /// The number of pages, or nil if these bytes do not begin a table that fits into them.
+    public static func pageCount(_ table: RawSpan) -> Int? {
+        guard table.byteCount >= headerBytes, read(table, 0, UInt64.self) == magic,
+            read(table, 8, UInt16.self) == version
+        else { return nil }
+        let pages = Int(read(table, 12, UInt32.self))
+        return table.byteCount >= byteCount(pages: pages) ? pages : nil
+    }
+
+    public static func virtualBase(_ table: RawSpan) -> UInt64 { read(table, 16, UInt64.self) }
+
+    public static func physicalBase(_ table: RawSpan) -> UInt64 { read(table, 24, UInt64.self) }
+
+    /// The physical address behind a virtual address of the image, or nil outside it.
+    /// The table must be one that `pageCount` accepts.
+    public static func physicalAddress(of virtual: UInt64, in table: RawSpan) -> UInt64? {
+        let offset = virtual &- virtualBase(table)
+        let page = offset >> 12
+        guard page < UInt64(read(table, 12, UInt32.self)) else { return nil }
+        let frame = read(table, headerBytes + 4 * Int(page), UInt32.self)
+        return physicalBase(table) + UInt64(frame) << 12 + offset & 0xfff
+    }
+
+    /// The virtual address of the image that shows a physical address, or nil outside its frames.
+    /// The table must be one that `pageCount` accepts.
+    public static func virtualAddress(of physical: UInt64, in table: RawSpan) -> UInt64? {
+        let pages = Int(read(table, 12, UInt32.self))
+        let offset = physical &- physicalBase(table)
+        let frame = offset >> 12
+        guard frame < UInt64(pages) else { return nil }
+        let page = read(table, headerBytes + 4 * (pages + Int(frame)), UInt32.self)
+        return virtualBase(table) + UInt64(page) << 12 + offset & 0xfff
+    }
+
+    /// CRC-32C (Castagnoli, RFC 3720 appendix B.4) of a table, its checksum field taken as zero.
+    public static func checksum(_ table: RawSpan) -> UInt32 {
+        var crc: UInt32 = 0xffff_ffff
+        for i in 0..<table.byteCount {
+            let inField = i >= checksumOffset && i < checksumOffset + 4
+            crc ^= inField ? 0 : UInt32(read(table, i, UInt8.self))
+            for _ in 0..<8 { crc = crc >> 1 ^ (0x82f6_3b78 & (0 &- (crc & 1))) }
+        }
+        return ~crc
+    }
+
+    @inline(__always)
+    static func read<T: FixedWidthInteger & BitwiseCopyable>(_ table: RawSpan, _ offset: Int, _: T.Type) -> T {
+        T(littleEndian: unsafe table.unsafeLoadUnaligned(fromByteOffset: offset, as: T.self))
+    }
+}

@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: MIT
+
+import Addressing
+import ArgumentParser
+import Glibc
+import GuestCheck
+import KernelImage
+import KernelRewrite
+import PagePermutation
+
+struct Boot: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Boot an image in QEMU and check every page from outside the guest.",
+        discussion: """
+            Starts QEMU without hardware acceleration and looks into the guest's memory twice, walking its page \
+            tables from CR3: right after the boot stub (every page, every byte), and in userspace (the mapping of \
+            text, rodata, data and bss, the bytes of text and rodata but for what the kernel patches itself, and who \
+            may write them). Between the two the guest exercises its kernel: ftrace on all functions, a kprobe, \
+            modules, virtio-blk and virtio-net compared by hash, both CPUs.
+
+            Modules must be of the kernel's own release: --modules DIR, else the system's, else the exercise is a \
+            reduced one, and says so. Images that are not permuted boot, too: then every page must be in its own frame.
+
+            Exit status 1 when anything fails, with the log kept.
+
+              kperm boot vmlinux.kperm --modules /lib/modules/6.1.0-50-cloud-amd64
+              kperm boot vmlinux.kperm --repeat 20
+            """)
+
+    @Argument(help: "A permuted image, or a stock one.", completion: .file())
+    var image: String
+
+    @Option(help: "Boot so many fresh permutations of the image instead of its own.")
+    var `repeat`: Int?
+
+    @Option(help: "Modules of the kernel's release.", completion: .directory)
+    var modules: String?
+
+    @Option(help: ArgumentHelp("Guest memory.", valueName: "MiB"))
+    var memory = GuestOptions().memory
+
+    @Option(help: "Guest CPUs.")
+    var cpus = GuestOptions().cpus
+
+    @Option(help: "QEMU's CPU model.")
+    var cpu = GuestOptions().cpuModel
+
+    @Option(help: ArgumentHelp("How long a boot may take.", valueName: "seconds"))
+    var timeout = GuestOptions().timeout
+
+    @Option(help: "Keep the console's log here.", completion: .file())
+    var log: String?
+
+    @Option(help: "The emulator.", completion: .file())
+    var qemu = GuestOptions().emulator
+
+    @Flag(help: "Print JSON.")
+    var json = false
+
+    func validate() throws {
+        if let count = `repeat`, count < 1 { throw ValidationError("--repeat takes a number from 1 on") }
+        if memory < 128 { throw ValidationError("--memory: a kernel needs 128 MiB at the least") }
+        if cpus < 1 { throw ValidationError("--cpus takes a number from 1 on") }
+        if timeout < 1 { throw ValidationError("--timeout takes a number of seconds from 1 on") }
+    }
+
+    private var options: GuestOptions {
+        var options = GuestOptions()
+        options.emulator = qemu
+        options.memory = memory
+        options.cpus = cpus
+        options.cpuModel = cpu
+        options.timeout = timeout
+        options.modulesDirectory = modules
+        options.logPath = log
+        return options
+    }
+
+    func run() async throws {
+        let stock = try openImage(image)
+        guard PermutedImage.isPermuted(stock) else {
+            guard `repeat` == nil else {
+                throw CommandFailure.input("\(image): not permuted: --repeat draws anew what kperm permute made")
+            }
+            let analysis = try attempt { () throws(RewriteError) in try KernelAnalysis.of(stock) }
+            let identity = TranslationTable(
+                Permutation(identity: analysis.map.pageCount), virtualBase: analysis.map.virtualBase,
+                physicalBase: analysis.map.physicalBase)
+            let pages = (0..<analysis.map.pageCount).map { analysis.map.contents(of: $0, in: stock) }
+            try await check([expectation(image, identity, analysis, stock, pages)])
+            return
+        }
+        let permuted = try attempt { [image] () throws(RewriteError) in try PermutedImage.open(image) }
+        let original = try attempt { () throws(RewriteError) in try permuted.original() }
+        guard let count = `repeat` else {
+            let expectation = try expectation(image, permuted, original)
+            try await check([expectation])
+            return
+        }
+        let scratch = try Scratch()
+        var results: [GuestResult] = []
+        for run in 1...count {
+            progress("boot \(run) of \(count)")
+            let fresh = "\(scratch.path)/image"
+            try attempt { () throws(RewriteError) in
+                try RewritePlan.draw(original, permuted.freshRequest())
+                    .apply(to: fresh, from: original, tool: kpermVersion)
+            }
+            let drawn = try attempt { () throws(RewriteError) in try PermutedImage.open(fresh) }
+            results.append(try await boot(expectation(fresh, drawn, original)))
+            if !json { report(results[run - 1], title: "boot \(run) of \(count)") }
+        }
+        try finish(results)
+    }
+
+    private func check(_ expectations: [GuestExpectation]) async throws {
+        var results: [GuestResult] = []
+        for expectation in expectations {
+            results.append(try await boot(expectation))
+            if !json, let last = results.last { report(last, title: nil) }
+        }
+        try finish(results)
+    }
+
+    private func boot(_ expectation: GuestExpectation) async throws -> GuestResult {
+        do {
+            return try await checkGuest(expectation, options: options) { progress("  \($0)") }
+        } catch {
+            throw CommandFailure.input("\(error)")
+        }
+    }
+
+    private func finish(_ results: [GuestResult]) throws {
+        let failed = results.count { !$0.passed }
+        if json {
+            if `repeat` == nil, let only = results.first {
+                try printJSON(BootReport(only))
+            } else {
+                try printJSON(results.map { BootReport($0) })
+            }
+        } else if `repeat` != nil {
+            print("\(results.count - failed) of \(results.count) permutations passed")
+        }
+        if failed > 0 {
+            let log = results.first { !$0.passed }?.logPath
+            throw CommandFailure.check(
+                "\(image): \(failed) of \(results.count) boots failed" + (log.map { "; the log is kept: \($0)" } ?? ""))
+        }
+    }
+
+    private func report(_ result: GuestResult, title: String?) {
+        if let title { print(title) }
+        for look in result.looks {
+            print(
+                "  \(look.name): \(look.mappedPages) mappings and the bytes of \(look.comparedPages) pages checked, "
+                    + "\(look.movedPages) moved, \(look.unexplainedBytes) bytes wrong")
+        }
+        for check in result.checks {
+            print("  \(check.outcome.rawValue) \(check.name): \(check.detail)")
+            for example in check.examples { print("       \(example)") }
+        }
+        if let reason = result.reducedBecause { print("  reduced exercise: \(reason)") }
+        let seconds = "\(result.seconds.oneDecimal) s"
+        print(result.passed ? "  passed in \(seconds)" : "  FAILED in \(seconds)")
+    }
+
+    private func expectation(
+        _ path: String, _ permuted: borrowing PermutedImage, _ original: borrowing KernelImage
+    ) throws -> GuestExpectation {
+        let analysis = try attempt { () throws(RewriteError) in try KernelAnalysis.of(original) }
+        var pages: [[UInt8]] = []
+        for page in 0..<analysis.map.pageCount {
+            pages.append(permuted.contents(of: page, analysis.map, original: original))
+        }
+        return expectation(path, permuted.table, analysis, original, pages)
+    }
+
+    private func expectation(
+        _ path: String, _ table: TranslationTable, _ analysis: KernelAnalysis, _ original: borrowing KernelImage,
+        _ pages: [[UInt8]]
+    ) -> GuestExpectation {
+        var kinds = analysis.map.entries.map { $0.isGap ? PageKind.unmapped : .other }
+        let kindOf: [String: PageKind] = [
+            "text": .text, "rodata": .rodata, "data": .data, "bss": .bss, "init": .initMemory,
+        ]
+        for pageClass in analysis.classes {
+            for page in pageClass.ranges.joined() { kinds[page] = kindOf[pageClass.name] ?? .other }
+        }
+        let isLinux = analysis.release != nil
+        return GuestExpectation(
+            kernelPath: path, table: table, topLevelPageTable: analysis.rootTable, stubEnd: analysis.stubEnd,
+            pages: kinds, contents: { pages[$0.index] }, mayDifferAtStub: analysis.earlyWrites,
+            patchSites: analysis.patchSites(in: original),
+            userspace: isLinux ? .linux(release: analysis.release) : .selfChecking, protectsItself: isLinux)
+    }
+}
+
+/// A boot as JSON.
+struct BootReport: Encodable {
+    struct Check: Encodable {
+        let name: String
+        let result: String
+        let detail: String
+        let examples: [String]
+    }
+
+    let passed: Bool
+    let seconds: Double
+    let checks: [Check]
+    let looks: [GuestResult.Look]
+    let reducedBecause: String?
+    let logPath: String?
+
+    init(_ result: GuestResult) {
+        passed = result.passed
+        seconds = result.seconds
+        checks = result.checks.map {
+            Check(name: $0.name, result: $0.outcome.rawValue, detail: $0.detail, examples: $0.examples)
+        }
+        looks = result.looks
+        reducedBecause = result.reducedBecause
+        logPath = result.logPath
+    }
+}
+
+/// A directory of our own that goes when we do.
+@safe
+struct Scratch: ~Copyable {
+    let path: String
+
+    init() throws {
+        let base = unsafe getenv("TMPDIR").map { unsafe String(cString: $0) } ?? "/tmp"
+        var template = Array("\(base)/kperm-boot-XXXXXX".utf8CString)
+        guard let made = unsafe mkdtemp(&template) else {
+            throw CommandFailure.input("\(base): cannot make a directory: \(unsafe String(cString: strerror(errno)))")
+        }
+        path = unsafe String(cString: made)
+    }
+
+    deinit {
+        unsafe unlink("\(path)/image")
+        unsafe rmdir(path)
+    }
+}

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: MIT
+
+// What subcommands share: failing with one line and a status, opening images,
+// reading page specifications, printing JSON.
+
+import Addressing
+import ArgumentParser
+import FoundationEssentials
+import Glibc
+import KernelImage
+import KernelRewrite
+import PagePermutation
+
+/// One line for stderr, and the exit status: 1 a check failed, 2 bad usage or input.
+struct CommandFailure: Error {
+    let status: CInt
+    let message: String
+
+    static func input(_ message: String) -> CommandFailure { CommandFailure(status: 2, message: message) }
+    static func check(_ message: String) -> CommandFailure { CommandFailure(status: 1, message: message) }
+}
+
+func printError(_ line: String) {
+    let bytes = Array((line + "\n").utf8)
+    _ = unsafe write(STDERR_FILENO, bytes, bytes.count)
+}
+
+/// Progress, for people only: printed when stderr is a terminal.
+func progress(_ line: String) {
+    if isatty(STDERR_FILENO) == 1 { printError(line) }
+}
+
+/// Runs work of the libraries; what they refuse becomes one line and status 2.
+func attempt<T: ~Copyable>(_ work: () throws(RewriteError) -> T) throws -> T {
+    do {
+        return try work()
+    } catch {
+        throw CommandFailure.input("\(error)")
+    }
+}
+
+func openImage(_ path: String) throws -> KernelImage {
+    do {
+        return try KernelImage.open(path)
+    } catch {
+        throw CommandFailure.input("\(error)")
+    }
+}
+
+func printJSON(_ value: some Encodable) throws {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+    print(String(decoding: try encoder.encode(value), as: UTF8.self))
+}
+
+extension Double {
+    /// With one decimal, as percentages are printed.
+    var oneDecimal: String {
+        let tenths = Int((self * 10).rounded(.down))
+        return "\(tenths / 10).\(tenths % 10)"
+    }
+}
+
+/// Numbers as people write them: hexadecimal with 0x, else decimal.
+func parseNumber(_ text: some StringProtocol) -> UInt64? {
+    text.hasPrefix("0x") || text.hasPrefix("0X") ? UInt64(text.dropFirst(2), radix: 16) : UInt64(text)
+}
+
+/// Addresses by number or by symbol.
+struct Addresses {
+    private let table: SymbolTable?
+
+    init(_ image: borrowing KernelImage) throws {
+        do {
+            table = try image.symbolTable()
+        } catch {
+            throw CommandFailure.input("\(error)")
+        }
+    }
+
+    /// The bytes that "0xADDR", "SYMBOL" or "SYMBOL+OFFSET" names; one byte for an address.
+    func range(_ text: String, in image: borrowing KernelImage) throws -> Range<VirtualAddress> {
+        if let number = parseNumber(text) {
+            let address = VirtualAddress(number)
+            guard number < .max else { throw CommandFailure.input("\(text): no such address") }
+            return address..<address + 1
+        }
+        let parts = text.split(separator: "+", maxSplits: 1)
+        let name = String(parts.first ?? "")
+        guard let table else { throw CommandFailure.input("\(image.path): no symbols; give an address for \(text)") }
+        let found = table.find([name], in: image)[name] ?? []
+        let exact = found.filter { table.name(of: $0, in: image) == name }
+        guard let symbol = exact.first else { throw CommandFailure.input("\(image.path): no symbol \(name)") }
+        guard exact.allSatisfy({ $0.value == symbol.value }) else {
+            let places = Set(exact.map(\.value)).sorted().map(\.description).joined(separator: ", ")
+            throw CommandFailure.input("\(image.path): several symbols \(name), at \(places): give an address")
+        }
+        guard parts.count == 2 else { return symbol.value..<symbol.value + max(symbol.size, 1) }
+        guard let offset = parseNumber(parts[1]) else {
+            throw CommandFailure.input("\(text): \(parts[1]) is not a number of bytes")
+        }
+        return symbol.value + offset..<symbol.value + offset + 1
+    }
+
+    /// The pages that a specification names: "SYMBOL", "SYMBOL+OFFSET", "0xADDR", "FROM..TO" (TO excluded) of any of
+    /// these, or "page:N", "page:N-M".
+    func pages(_ text: String, in image: borrowing KernelImage, _ map: PageMap) throws -> Range<Int> {
+        if text.hasPrefix("page:") {
+            let numbers = text.dropFirst(5).split(separator: "-", omittingEmptySubsequences: false).map { Int($0) }
+            guard numbers.count <= 2, let first = numbers.first ?? nil, let last = numbers.last ?? nil, first >= 0,
+                first <= last, last < map.pageCount
+            else { throw CommandFailure.input("\(text): no such pages; the image has \(map.pageCount)") }
+            return first..<last + 1
+        }
+        var bytes: Range<VirtualAddress>
+        let ends = text.split(separator: "..", omittingEmptySubsequences: false).map(String.init)
+        if ends.count == 2, !ends.contains("") {
+            let from = try range(ends[0], in: image).lowerBound
+            let to = try range(ends[1], in: image).lowerBound
+            guard from < to else { throw CommandFailure.input("\(text): begins behind its end") }
+            bytes = from..<to
+        } else {
+            bytes = try range(text, in: image)
+        }
+        guard map.page(of: bytes.lowerBound) != nil, bytes.upperBound <= map.virtualRange.upperBound else {
+            throw CommandFailure.input(
+                "\(text): outside the image, which is \(map.virtualRange.lowerBound) … \(map.virtualRange.upperBound)")
+        }
+        return map.pages(of: bytes)
+    }
+}

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MIT
+
+import ArgumentParser
+import KernelImage
+import KernelRewrite
+
+struct Verify: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Prove that a permuted image is its original in another order.",
+        discussion: """
+            Makes the plan again from ORIGINAL with the order in OUT's table, checks that the order respects every pin \
+            and class, and follows each page as the machine will: page tables in OUT, frame, physical address of a \
+            program header, file offset, bytes. Whatever else is in the file must be the original's, too.
+
+            Exit status 1 when the proof fails, with what is wrong.
+            """)
+
+    @Argument(help: "The image before.", completion: .file())
+    var original: String
+
+    @Argument(help: "The permuted image.", completion: .file())
+    var out: String
+
+    @Flag(help: "Print JSON.")
+    var json = false
+
+    struct Report: Encodable {
+        let passed: Bool
+        let pages: Int
+        let moved: Int
+        let changes: Int
+        let bytesCompared: Int
+        let findings: [String]
+    }
+
+    func run() throws {
+        let original = try openImage(original)
+        let permuted = try attempt { [out] () throws(RewriteError) in try PermutedImage.open(out) }
+        let result = try attempt { () throws(RewriteError) in try permuted.verify(against: original) }
+        if json {
+            try printJSON(
+                Report(
+                    passed: result.passed, pages: result.pages, moved: result.moved, changes: result.changes,
+                    bytesCompared: result.bytesCompared, findings: result.findings))
+        } else if result.passed {
+            print(
+                "proved: \(result.pages) pages show the original's bytes but for \(result.changes) listed changes; "
+                    + "\(result.moved) moved, \(result.bytesCompared) bytes compared")
+        } else {
+            for finding in result.findings.prefix(20) { print(finding) }
+            if result.findings.count > 20 { print("and \(result.findings.count - 20) more") }
+        }
+        if !result.passed {
+            throw CommandFailure.check("\(out): not proved: \(result.findings.count) findings")
+        }
+    }
+}
