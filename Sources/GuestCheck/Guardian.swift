@@ -59,8 +59,9 @@ struct Guardian {
                 .name("sh"), arguments: Arguments(arguments), input: .inputWriter, output: .discarded,
                 error: .discarded
             ) { execution in
+                let guardian = Guardian(directory: directory, input: execution.standardInputWriter)
                 do throws(GuestError) {
-                    return .success(try await body(Guardian(directory: directory, input: execution.standardInputWriter)))
+                    return .success(try await body(guardian))
                 } catch {
                     return .failure(error)
                 }

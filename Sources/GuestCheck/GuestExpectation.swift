@@ -43,7 +43,7 @@ public struct GuestExpectation: Sendable {
     public var topLevelPageTable: PhysicalAddress?
     /// The first instruction after the stub (`x86_64_start_kernel`): the place of the first look.
     public var stubEnd: VirtualAddress
-    /// One a page of the image.
+    /// One a page of the image: as many as the table has.
     public var pages: [PageKind]
     /// The 4096 bytes a page was loaded with.
     public var contents: @Sendable (Page) -> [UInt8]

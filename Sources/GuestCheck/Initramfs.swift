@@ -32,7 +32,8 @@ import Glibc
         unsafe archive_entry_set_size(entry, Int64(bytes.count))
         unsafe archive_entry_set_rdevmajor(entry, device.major)
         unsafe archive_entry_set_rdevminor(entry, device.minor)
-        let written = unsafe archive_write_header(archive, entry) == ARCHIVE_OK
+        let written =
+            unsafe archive_write_header(archive, entry) == ARCHIVE_OK
             && archive_write_data(archive, bytes, bytes.count) == bytes.count
         guard written else { throw .system(operation: "write", path: path, errno: unsafe archive_errno(archive)) }
     }

@@ -21,8 +21,8 @@ enum KernelLog {
 
     /// The lines that speak of trouble, in order.
     static func troubles(in log: String) -> [String] {
-        log.split(whereSeparator: \.isNewline).filter { line in
-            troubles.contains { line.firstRange(of: $0) != nil } && !harmless.contains { line.firstRange(of: $0) != nil }
-        }.map(String.init)
+        func has(_ line: Substring, _ words: [String]) -> Bool { words.contains { line.firstRange(of: $0) != nil } }
+        return log.split(whereSeparator: \.isNewline).filter { has($0, troubles) && !has($0, harmless) }.map(
+            String.init)
     }
 }

@@ -31,8 +31,8 @@ enum KernelModules {
 
     /// The directory of a release's modules, given a directory they are in or below.
     static func directory(under path: String, release: String?) -> String? {
-        let below = release.map { ["\(path)/lib/modules/\($0)", "\(path)/usr/lib/modules/\($0)", "\(path)/\($0)"] } ?? []
-        return (below + [path]).first { fileExists("\($0)/kernel") || fileExists("\($0)/modules.order") }
+        let below = release.map { name in ["lib/modules", "usr/lib/modules", "."].map { "\(path)/\($0)/\(name)" } }
+        return ((below ?? []) + [path]).first { fileExists("\($0)/kernel") || fileExists("\($0)/modules.order") }
     }
 
     /// The wanted modules and all they depend on, dependencies first. A wanted one that is not there is left out.

@@ -3,10 +3,10 @@
 // One virtual machine: its command line, and the moment of its start, when
 // QEMU calls back on both sockets or dies saying why.
 //
-// All CPUs share one emulator thread. With a thread each, QEMU 7.2 now and then
-// loses an inter-processor interrupt while the kernel patches its text (a stock
-// kernel hung in 4 boots of 21, in text_poke_bp_batch); with one thread in none
-// of 40, and a boot takes as long.
+// All CPUs share one emulator thread. With a thread each, under QEMU 7.2, a
+// stock kernel hung in 3 boots of 29, one CPU waiting for the other while it
+// patched its text (text_poke_bp_batch); with one thread in none of 50, and a
+// boot takes about as long.
 
 import Addressing
 

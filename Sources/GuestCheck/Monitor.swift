@@ -50,7 +50,10 @@ private struct Message: Decodable {
     var error: Failure?
     var text: String?
 
-    enum CodingKeys: String, CodingKey { case event, error, text = "return" }
+    enum CodingKeys: String, CodingKey {
+        case event, error
+        case text = "return"
+    }
 
     init(from decoder: any Decoder) throws {
         let fields = try decoder.container(keyedBy: CodingKeys.self)

@@ -39,7 +39,8 @@ struct PageTables: Equatable {
     }
 
     private func step(
-        _ memory: borrowing GuestMemory, table: PhysicalAddress, index: Int, level: Int, writable: Bool, executable: Bool
+        _ memory: borrowing GuestMemory, table: PhysicalAddress, index: Int, level: Int, writable: Bool,
+        executable: Bool
     ) -> Step? {
         guard let entry = memory.word(at: table + UInt64(index * 8)), entry & Self.present != 0 else { return nil }
         return Step(

@@ -31,7 +31,8 @@ struct PreparedExercise {
 
         let shared = "\(directory)/tftp"
         guard unsafe mkdir(shared, 0o700) == 0 else { throw .system(operation: "create", path: shared, errno: errno) }
-        for (name, path, size) in [("virtio-blk", "\(directory)/disk", 4 << 20), ("virtio-net", "\(shared)/random", 1 << 20)] {
+        let files = [("virtio-blk", "\(directory)/disk", 4 << 20), ("virtio-net", "\(shared)/random", 1 << 20)]
+        for (name, path, size) in files {
             try writeFile(path, try readFile("/dev/urandom", limit: size))
             let digest = try await output(of: busybox, ["sha256sum", path]).prefix(64)
             exercise.expected[name] = String(digest)
@@ -45,14 +46,15 @@ struct PreparedExercise {
     ) throws(GuestError) -> [KernelModule] {
         if let given = options.modulesDirectory {
             guard let directory = KernelModules.directory(under: given, release: release) else {
-                throw .modules(path: given, problem: "no kernel modules \(release.map { "of Linux \($0) " } ?? "")here")
+                throw .modules(path: given, problem: "no kernel modules of \(release ?? "any release") here")
             }
             return try KernelModules.load(from: directory, release: release)
         }
         if let release, let directory = KernelModules.directory(under: "/lib/modules/\(release)", release: nil) {
             return try KernelModules.load(from: directory, release: release)
         }
-        exercise.reducedBecause = "no modules of \(release ?? "the kernel's release") were given, and this system has none"
+        let kernel = release.map { "Linux \($0)" } ?? "the kernel's release"
+        exercise.reducedBecause = "no modules of \(kernel) were given, and this system has none"
         return []
     }
 }

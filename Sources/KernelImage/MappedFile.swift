@@ -69,6 +69,11 @@ public struct MappedFile: ~Copyable {
         }
     }
 
+    /// Brings the whole file into this mapping at once, for those about to read most of it.
+    public func populate() {
+        _ = unsafe madvise(UnsafeMutableRawPointer(mutating: base), byteCount, 22)  // MADV_POPULATE_READ
+    }
+
     deinit {
         unsafe munmap(UnsafeMutableRawPointer(mutating: base), byteCount)
         close(descriptor)
@@ -77,7 +82,7 @@ public struct MappedFile: ~Copyable {
 
 extension RawSpan {
     /// A little-endian number at a byte offset, which must lie inside.
-    @inline(__always)
+    @inlinable @inline(__always)
     public func load<T: FixedWidthInteger & BitwiseCopyable>(_ offset: Int, as: T.Type) -> T {
         T(littleEndian: unsafe unsafeLoadUnaligned(fromByteOffset: offset, as: T.self))
     }

@@ -20,24 +20,40 @@ public struct SymbolTable: Sendable {
     /// (`name.0`, `name.constprop.0`), in table order.
     public func find(_ wanted: Set<String>, in image: borrowing KernelImage) -> [String: [Symbol]] {
         let bytes = image.file.bytes.extracting(names)
-        var firstTwo = [Bool](repeating: false, count: 1 << 16)
-        for name in wanted {
-            let head = Array(name.utf8.prefix(2)) + [0]
-            firstTwo[Int(head[0]) | Int(head[1]) << 8] = true
+        var heads = [Bool](repeating: false, count: 1 << 12)
+        var filter = [Bool](repeating: false, count: 1 << 12)
+        for name in wanted where name.utf8.count >= 4 {
+            let head = name.utf8.prefix(4).reversed().reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
+            heads[Self.slot(head)] = true
+            filter[Int(name.utf8.reduce(Self.hashSeed, Self.hash) & 0xfff)] = true
         }
+        let hasShort = wanted.contains { $0.utf8.count < 4 }
         var found: [String: [Symbol]] = [:]
         for symbol in symbols where symbol.section != 0 {
-            let offset = Int(symbol.nameOffset)
-            guard offset + 1 < bytes.byteCount, firstTwo[Int(bytes.load(offset, as: UInt16.self))] else { continue }
-            let name = name(of: symbol, in: image)
-            if wanted.contains(name) {
-                found[name, default: []].append(symbol)
-            } else if let dot = name.firstIndex(of: "."), wanted.contains(String(name[..<dot])) {
-                found[String(name[..<dot]), default: []].append(symbol)
+            let start = Int(symbol.nameOffset)
+            if !hasShort {
+                guard start + 4 <= bytes.byteCount, heads[Self.slot(bytes.load(start, as: UInt32.self))] else { continue }
             }
+            var hash = Self.hashSeed
+            var end = start
+            while true {
+                let byte = bytes.load(end, as: UInt8.self)
+                if byte == 0 || byte == UInt8(ascii: ".") { break }
+                hash = Self.hash(hash, byte)
+                end += 1
+            }
+            guard hasShort || filter[Int(hash & 0xfff)] else { continue }
+            let name = bytes.extracting(start..<end).text
+            if wanted.contains(name) { found[name, default: []].append(symbol) }
         }
         return found
     }
+
+    private static func slot(_ head: UInt32) -> Int { Int((head &* 0x9e37_79b1) >> 20) }
+
+    // FNV-1a: only a filter before names are compared.
+    private static let hashSeed: UInt64 = 0xcbf2_9ce4_8422_2325
+    private static func hash(_ hash: UInt64, _ byte: UInt8) -> UInt64 { (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
 
     /// An index by page over the symbols that have a size, for addresses in `range`.
     public func index(over range: Range<VirtualAddress>) -> AddressIndex { AddressIndex(symbols, range) }
@@ -46,28 +62,37 @@ public struct SymbolTable: Sendable {
 /// Answers which symbols cover an address.
 public struct AddressIndex: Sendable {
     private let base: VirtualAddress
+    private let symbols: [Symbol]
     /// Positions in `order` where each page's symbols begin.
     private var starts: [Int32]
-    private var order: [Symbol]
+    /// Numbers of symbols, page by page.
+    private var order: [Int32]
+    /// Pages that the longest symbol covers.
     private let longest: Int
 
     init(_ symbols: [Symbol], _ range: Range<VirtualAddress>) {
         base = range.lowerBound
-        let pages = Int((range.upperBound - range.lowerBound + UInt64(pageSize) - 1) / UInt64(pageSize))
-        let inside = symbols.filter { range.contains($0.value) && $0.kind != .section && $0.kind != .file }
-        starts = [Int32](repeating: 0, count: pages + 1)
-        let lower = range.lowerBound
-        func page(_ symbol: Symbol) -> Int { Int((symbol.value - lower) / UInt64(pageSize)) }
-        for symbol in inside { starts[page(symbol) + 1] += 1 }
-        for i in 1..<starts.count { starts[i] += starts[i - 1] }
-        var next = starts
-        order = inside
-        for symbol in inside {
-            let p = page(symbol)
-            order[Int(next[p])] = symbol
-            next[p] += 1
+        self.symbols = symbols
+        let lower = range.lowerBound.rawValue
+        let size = range.upperBound.rawValue - lower
+        starts = [Int32](repeating: 0, count: Int(size >> 12) + 2)
+        var pages = [Int32](repeating: -1, count: symbols.count)
+        var longest: UInt64 = 0
+        for (i, symbol) in symbols.enumerated() {
+            let offset = symbol.value.rawValue &- lower
+            guard offset < size, symbol.kind != .section, symbol.kind != .file else { continue }
+            pages[i] = Int32(offset >> 12)
+            starts[Int(offset >> 12) + 1] += 1
+            longest = max(longest, symbol.size)
         }
-        longest = Int((inside.map(\.size).max() ?? 0) / UInt64(pageSize)) + 1
+        for i in 1..<starts.count { starts[i] += starts[i - 1] }
+        order = [Int32](repeating: 0, count: Int(starts[starts.count - 1]))
+        var next = starts
+        for (i, page) in pages.enumerated() where page >= 0 {
+            order[Int(next[Int(page)])] = Int32(i)
+            next[Int(page)] += 1
+        }
+        self.longest = Int(min(longest, size) >> 12) + 1
     }
 
     /// The symbols whose bytes cover an address, the smallest first. Symbols without a size cover their own address.
@@ -76,7 +101,8 @@ public struct AddressIndex: Sendable {
         let page = Int((address - base) / UInt64(pageSize))
         guard page < starts.count - 1 else { return [] }
         let candidates = order[Int(starts[max(0, page - longest)])..<Int(starts[page + 1])]
-        return candidates.filter { $0.value == address || ($0.value < address && address < $0.end) }
+        return candidates.map { symbols[Int($0)] }
+            .filter { $0.value == address || ($0.value < address && address < $0.end) }
             .sorted { ($0.size == 0 ? UInt64.max : $0.size, $0.index) < ($1.size == 0 ? .max : $1.size, $1.index) }
     }
 

@@ -35,9 +35,11 @@ struct ExerciseTests {
     }
 
     @Test(arguments: [
-        "[    1.0] BUG: unable to handle page fault for address: ffffffff81", "[    1.0] kernel BUG at mm/usercopy.c:101!",
+        "[    1.0] BUG: unable to handle page fault for address: ffffffff81",
+        "[    1.0] kernel BUG at mm/usercopy.c:101!",
         "[    1.0] WARNING: CPU: 0 PID: 1 at mm/page_alloc.c", "[    1.0] Oops: 0002 [#1] PREEMPT SMP",
-        "[    1.0] general protection fault, maybe for address 0x0", "[    1.0] BPF: failed to validate module [veth] BTF: -22",
+        "[    1.0] general protection fault, maybe for address 0x0",
+        "[    1.0] BPF: failed to validate module [veth] BTF: -22",
         "[    1.0] Call Trace:", "[    1.0] rcu: INFO: rcu_preempt self-detected stall on CPU",
         "[    1.0] init[1]: segfault at 0 ip 0", "[    1.0] x86/mm: Checked W+X mappings: FAILED, 1 W+X pages found.",
     ])

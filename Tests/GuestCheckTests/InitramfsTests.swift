@@ -14,23 +14,22 @@ struct InitramfsTests {
         try Initramfs.write(to: "\(directory)/initramfs", busybox: "\(directory)/busybox", modules: modules)
         let archive = try readFile("\(directory)/initramfs")
         #expect(archive.starts(with: Array("070701".utf8)), "newc, which the kernel reads")
-        for part in ["bin/busybox\0", "the shell itself", "init\0", "#!/bin/busybox sh", "modules/a.ko\0", "b.ko\na.ko\n"] {
+        let parts = [
+            "bin/busybox\0", "the shell itself", "init\0", "#!/bin/busybox sh", "modules/a.ko\0", "b.ko\na.ko\n",
+        ]
+        for part in parts {
             #expect(archive.firstRange(of: Array(part.utf8)) != nil, "\(part)")
         }
     }
 
     /// Each check of the script must be one the host asks for, and the other way round.
-    @Test func scriptReportsEveryCheck() async throws {
+    @Test(.enabled(if: (try? findProgram("busybox")) != nil)) func scriptReportsEveryCheck() async throws {
         let directory = try makeTemporaryDirectory()
         defer { try? FileManager.default.removeItem(atPath: directory) }
-        let exercise: PreparedExercise
-        do {
-            exercise = try await PreparedExercise.make(.linux(release: nil), GuestOptions(), in: directory)
-        } catch GuestError.programMissing {
-            return
-        }
-        let said = ExerciseScript.text.split(separator: "say ").dropFirst().compactMap { $0.split(separator: " ").first }
-        #expect(Set(said.map(String.init)).subtracting(["done\nwhile"]) == Set(exercise.expected.keys))
+        let exercise = try await PreparedExercise.make(.linux(release: nil), GuestOptions(), in: directory)
+        let said = ExerciseScript.text.split(separator: "say ").dropFirst()
+        let names = said.compactMap { $0.split(whereSeparator: \.isWhitespace).first.map(String.init) }
+        #expect(Set(names).subtracting(["done"]) == Set(exercise.expected.keys))
         #expect(exercise.reducedBecause != nil)
         #expect(exercise.expected["virtio-blk"]??.utf8.count == 64)
     }

@@ -97,9 +97,9 @@ struct LooksTests {
         let memory = try guest.memory()
         user.write(into: memory)
         let shared = (memory.word(at: PhysicalAddress(0x14_0ff8)) ?? 0) | 0x60
-        for (root, expected) in [(0x15_1000, 0x15_0000), (0x14_0000, 0x14_0000), (0x16_1000, 0x16_1000)] as [(UInt64, UInt64)] {
-            let last = (0..<8).map { UInt8(truncatingIfNeeded: shared >> (8 * $0)) }
-            memory.write(last, atOffset: 0x16_1ff8)
+        memory.write((0..<8).map { UInt8(truncatingIfNeeded: shared >> (8 * $0)) }, atOffset: 0x16_1ff8)
+        let roots: [(UInt64, UInt64)] = [(0x15_1000, 0x15_0000), (0x14_0000, 0x14_0000), (0x16_1000, 0x16_1000)]
+        for (root, expected) in roots {
             let found = PageTables(root: PhysicalAddress(root), levels: 4)
                 .kernelRoot(topLevel: PhysicalAddress(0x14_0000), in: memory)
             #expect(found.root == PhysicalAddress(expected))

@@ -23,8 +23,9 @@ struct PageTablesTests {
         for offset in [0, 0x123, last] {
             let found = builder.tables.translate(VirtualAddress(base + offset), in: memory)
             #expect(
-                found == Translation(
-                    physical: PhysicalAddress(0x1_4000_0000 + offset), writable: true, executable: true))
+                found
+                    == Translation(
+                        physical: PhysicalAddress(0x1_4000_0000 + offset), writable: true, executable: true))
         }
         #expect(builder.tables.translate(VirtualAddress(base + last + 1), in: memory) == nil)
         #expect(builder.tables.translate(VirtualAddress(base ^ 1 << 47), in: memory) == nil)

@@ -43,7 +43,9 @@ struct TableBuilder {
 
     mutating func unmap(_ address: UInt64) {
         var table = root
-        for step in (2...levels).reversed() { table = words[entry(table, address, step), default: 0] & PageTables.addressMask }
+        for step in (2...levels).reversed() {
+            table = words[entry(table, address, step), default: 0] & PageTables.addressMask
+        }
         words[entry(table, address, 1)] = 0x7000
     }
 
@@ -77,7 +79,8 @@ struct SyntheticGuest {
         let problem = try PermutationProblem(pageCount: 8, classes: [PageClass(name: "all", ranges: [0..<8])])
         let permutation = try Permutation(forward: Self.order, for: problem)
         expectation = GuestExpectation(
-            kernelPath: "", table: TranslationTable(
+            kernelPath: "",
+            table: TranslationTable(
                 permutation, virtualBase: VirtualAddress(Self.base), physicalBase: PhysicalAddress(Self.frames)),
             topLevelPageTable: PhysicalAddress(0x10_0000), stubEnd: VirtualAddress(Self.base),
             pages: [.text, .text, .rodata, .rodata, .data, .data, .bss, .initMemory],
@@ -85,7 +88,7 @@ struct SyntheticGuest {
         self.pages = pages
         for page in 0..<8 {
             let physical = Self.frames + UInt64(Self.order[page]) * 0x1000
-            let flags = page < 2 ? 0 : page < 4 ? TableBuilder.noExecute : TableBuilder.noExecute | TableBuilder.writable
+            let flags = (page < 2 ? 0 : TableBuilder.noExecute) | (page < 4 ? 0 : TableBuilder.writable)
             builder.map(Self.base + UInt64(page) * 0x1000, to: physical, flags: flags)
             builder.map(Self.linearMap + physical, to: physical, flags: TableBuilder.noExecute)
         }

@@ -20,8 +20,8 @@ import PagePermutation
 struct EarlyCode {
     private(set) var pins: [Pin] = []
     private(set) var functions: [String] = []
-    /// What the functions refer to whose address early code takes: they run through the kernel's mapping, before the
-    /// stub does, and write there.
+    /// What two kinds of functions refer to that run through the kernel's mapping before the stub is done, and so may
+    /// write: those whose address early code takes, and the one that the stub calls.
     private(set) var handedOver: [Range<VirtualAddress>] = []
     private(set) var instructions = 0
 
@@ -61,6 +61,9 @@ struct EarlyCode {
             if let place = symbols.optional(name) { paths.append(Path(address: place.address, mode: .x86Bits64)) }
         }
         try follow(paths, image)
+        if let reserve = symbols.optional("memblock_reserve"), let function = index.function(at: reserve.address) {
+            taken.append(function)
+        }
         readHandedOver(image)
     }
 
@@ -152,7 +155,8 @@ struct EarlyCode {
             while at < function.end, let code = code(at: at, image), let instruction = decoder.decode(code, at: at) {
                 let targets = instruction.constants.map { VirtualAddress($0) } + [instruction.relativeReference].compactMap { $0 }
                 for target in targets where map.page(of: target) != nil && !isCode(target) {
-                    handedOver.append(target..<target + 8)
+                    let object = index.covering(target).first { $0.kind == .object && $0.size > 0 }
+                    handedOver.append(object.map { $0.value..<$0.end } ?? target..<target + 8)
                 }
                 at = instruction.next
             }

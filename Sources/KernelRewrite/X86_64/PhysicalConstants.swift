@@ -86,31 +86,16 @@ struct PhysicalConstants {
         }
     }
 
-    /// Looks for `movabs` with a physical constant: REX.W, B8+r, and a 64-bit value whose upper half is zero. Four
-    /// zero bytes always cover a file offset that is a multiple of four, so only those are looked at first.
+    /// Looks for `movabs` with a physical constant: REX.W, B8+r, and a 64-bit value whose upper half is zero.
     private mutating func instructions(_ image: borrowing KernelImage) {
-        let bytes = image.file.bytes
-        let low = UInt32(truncatingIfNeeded: map.physicalBase.rawValue)
-        let high = UInt32(truncatingIfNeeded: map.physicalRange.upperBound.rawValue)
         guard map.physicalRange.upperBound.rawValue < 1 << 32 else { return }
+        let values = UInt32(map.physicalBase.rawValue)...UInt32(map.physicalRange.upperBound.rawValue)
+        let bytes = image.file.bytes
         var hits: [(VirtualAddress, UInt32)] = []
         for section in image.sections where section.isExecutable && section.isAllocated && !section.isNoBits {
-            let start = Int(section.offset)
-            let end = start + Int(section.size)
-            var at = start + 8
-            while at < end {
-                if bytes.load(at, as: UInt8.self) == 0 {
-                    for upper in max(start + 6, at - 3)...at where upper + 4 <= end {
-                        guard bytes.load(upper, as: UInt32.self) == 0, bytes.load(upper - 5, as: UInt8.self) & 0xf8 == 0xb8,
-                            bytes.load(upper - 6, as: UInt8.self) & 0xfe == 0x48
-                        else { continue }
-                        let value = bytes.load(upper - 4, as: UInt32.self)
-                        if value >= low, value <= high {
-                            hits.append((section.address + UInt64(upper - 6 - start), value))
-                        }
-                    }
-                }
-                at += 4
+            let code = bytes.extracting(Int(section.offset)..<Int(section.offset + section.size))
+            for first in Self.zeroRuns(code) {
+                Self.movabs(in: code, upperHalfIn: first..<first + 5, values, section.address, &hits)
             }
         }
         immediates = hits.count
@@ -118,6 +103,38 @@ struct PhysicalConstants {
             guard let target = address(UInt64(value)) else { continue }
             pin(target, "named by its physical address", "movabs $\(value.hex) at \(place)")
         }
+    }
+
+    private static func movabs(
+        in code: RawSpan, upperHalfIn places: Range<Int>, _ values: ClosedRange<UInt32>, _ start: VirtualAddress,
+        _ hits: inout [(VirtualAddress, UInt32)]
+    ) {
+        for upper in places where upper >= 6 && upper + 4 <= code.byteCount {
+            guard code.load(upper, as: UInt32.self) == 0, code.load(upper - 5, as: UInt8.self) & 0xf8 == 0xb8,
+                code.load(upper - 6, as: UInt8.self) & 0xfe == 0x48
+            else { continue }
+            let value = code.load(upper - 4, as: UInt32.self)
+            if values.contains(value) { hits.append((start + UInt64(upper - 6), value)) }
+        }
+    }
+
+    /// Where runs of four zero bytes begin: each result is the first of five places of which at least one is. Every
+    /// byte of the text passes through this loop, so it reads by pointer and branches only when it has found one.
+    private static func zeroRuns(_ code: RawSpan) -> [Int] {
+        var found: [Int] = []
+        unsafe code.withUnsafeBytes { buffer in
+            guard let start = buffer.baseAddress else { return }
+            var at = 0
+            while at + 8 <= buffer.count {
+                let window = unsafe start.loadUnaligned(fromByteOffset: at, as: UInt64.self)
+                let pairs = window | window >> 8
+                let runs = pairs | pairs >> 16
+                let zeros = (runs &- 0x01_0101_0101) & ~runs & 0x80_8080_8080
+                if zeros != 0 { found.append(at) }
+                at += 5
+            }
+        }
+        return found
     }
 
     /// Pins the tables that a page table in the image leads to.
