@@ -23,6 +23,14 @@ enum ExerciseScript {
         say userspace pass "$(uname -r)"
         say cpus pass "$(nproc)"
 
+        mount -t debugfs debugfs /sys/kernel/debug 2>/dev/null
+        status=$(cat /sys/kernel/debug/kperm 2>/dev/null)
+        if dmesg | grep -q 'kperm: permuted kernel'; then
+            [ -n "$status" ] && say announced pass "$status" || say announced fail "the log says it, debugfs does not"
+        else
+            say announced skip "the log speaks of no permutation"
+        fi
+
         bad=0
         for n in $(seq 200); do
             (exit 7) && bad=$((bad + 1))

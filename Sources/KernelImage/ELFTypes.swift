@@ -79,14 +79,15 @@ public struct Symbol: Equatable, Sendable {
         case other = 255
     }
 
-    public let index: Int
     public let value: VirtualAddress
     /// In bytes.
     public let size: UInt64
-    public let kind: Kind
+    let nameOffset: UInt32
+    /// Its place in the table.
+    public let index: UInt32
     /// Section index (SHN_ABS and SHN_UNDEF included).
     public let section: UInt16
-    let nameOffset: UInt32
+    public let kind: Kind
 
     public var end: VirtualAddress { value + size }
 }

@@ -188,9 +188,9 @@ extension KernelImage {
             }
             symbols.append(
                 Symbol(
-                    index: index, value: VirtualAddress(raw.st_value), size: raw.st_size,
-                    kind: Symbol.Kind(rawValue: raw.st_info & 15) ?? .other, section: raw.st_shndx,
-                    nameOffset: raw.st_name))
+                    value: VirtualAddress(raw.st_value), size: raw.st_size, nameOffset: raw.st_name,
+                    index: UInt32(index), section: raw.st_shndx,
+                    kind: Symbol.Kind(rawValue: raw.st_info & 15) ?? .other))
         }
         let names = Int(strings.offset)..<Int(strings.offset + strings.size)
         guard file.bytes.load(names.upperBound - 1, as: UInt8.self) == 0 else {

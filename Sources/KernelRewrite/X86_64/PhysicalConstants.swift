@@ -86,53 +86,48 @@ struct PhysicalConstants {
         }
     }
 
-    /// Looks for `movabs` with a physical constant: REX.W, B8+r, and a 64-bit value whose upper half is zero.
+    /// Looks for `movabs` with a physical constant.
     private mutating func instructions(_ image: borrowing KernelImage) {
         guard map.physicalRange.upperBound.rawValue < 1 << 32 else { return }
-        let values = UInt32(map.physicalBase.rawValue)...UInt32(map.physicalRange.upperBound.rawValue)
-        let bytes = image.file.bytes
-        var hits: [(VirtualAddress, UInt32)] = []
         for section in image.sections where section.isExecutable && section.isAllocated && !section.isNoBits {
-            let code = bytes.extracting(Int(section.offset)..<Int(section.offset + section.size))
-            for first in Self.zeroRuns(code) {
-                Self.movabs(in: code, upperHalfIn: first..<first + 5, values, section.address, &hits)
+            let code = image.file.bytes.extracting(Int(section.offset)..<Int(section.offset + section.size))
+            for place in Self.shortMovabs(code) {
+                let value = UInt64(code.load(place + 2, as: UInt32.self))
+                guard let target = address(value) else { continue }
+                immediates += 1
+                pin(
+                    target, "named by its physical address",
+                    "movabs $\(value.hex) at \(section.address + UInt64(place))")
             }
         }
-        immediates = hits.count
-        for (place, value) in hits {
-            guard let target = address(UInt64(value)) else { continue }
-            pin(target, "named by its physical address", "movabs $\(value.hex) at \(place)")
-        }
     }
 
-    private static func movabs(
-        in code: RawSpan, upperHalfIn places: Range<Int>, _ values: ClosedRange<UInt32>, _ start: VirtualAddress,
-        _ hits: inout [(VirtualAddress, UInt32)]
-    ) {
-        for upper in places where upper >= 6 && upper + 4 <= code.byteCount {
-            guard code.load(upper, as: UInt32.self) == 0, code.load(upper - 5, as: UInt8.self) & 0xf8 == 0xb8,
-                code.load(upper - 6, as: UInt8.self) & 0xfe == 0x48
-            else { continue }
-            let value = code.load(upper - 4, as: UInt32.self)
-            if values.contains(value) { hits.append((start + UInt64(upper - 6), value)) }
-        }
-    }
-
-    /// Where runs of four zero bytes begin: each result is the first of five places of which at least one is. Every
-    /// byte of the text passes through this loop, so it reads by pointer and branches only when it has found one.
-    private static func zeroRuns(_ code: RawSpan) -> [Int] {
+    /// Where `movabs` with a value of 32 bits stands: REX.W (0x48 or 0x49), B8+r, then eight bytes of which the last four
+    /// are zero. Every byte of the text passes through this loop, so it looks at 32 places at a time: a byte of `misses`
+    /// is zero only where all six bytes that are looked at fit.
+    private static func shortMovabs(_ code: RawSpan) -> [Int] {
+        typealias Block = SIMD4<UInt64>
+        func all(_ byte: UInt64) -> Block { Block(repeating: byte &* 0x0101_0101_0101_0101) }
         var found: [Int] = []
         unsafe code.withUnsafeBytes { buffer in
             guard let start = buffer.baseAddress else { return }
-            var at = 0
-            while at + 8 <= buffer.count {
-                let window = unsafe start.loadUnaligned(fromByteOffset: at, as: UInt64.self)
-                let pairs = window | window >> 8
-                let runs = pairs | pairs >> 16
-                let zeros = (runs &- 0x01_0101_0101) & ~runs & 0x80_8080_8080
-                if zeros != 0 { found.append(at) }
-                at += 5
+            func block(_ offset: Int) -> Block { unsafe start.loadUnaligned(fromByteOffset: offset, as: Block.self) }
+            func check(_ places: Range<Int>) {
+                for place in places {
+                    let opcode = unsafe start.loadUnaligned(fromByteOffset: place, as: UInt16.self)
+                    let upper = unsafe start.loadUnaligned(fromByteOffset: place + 6, as: UInt32.self)
+                    if opcode & 0xf8fe == 0xb848, upper == 0 { found.append(place) }
+                }
             }
+            var at = 0
+            while at + 41 <= buffer.count {
+                let upper = block(at + 6) | block(at + 7) | block(at + 8) | block(at + 9)
+                let misses = (block(at) & all(0xfe)) ^ all(0x48) | (block(at + 1) & all(0xf8)) ^ all(0xb8) | upper
+                let hits = (misses &- all(0x01)) & ~misses & all(0x80)
+                if hits[0] | hits[1] | hits[2] | hits[3] != 0 { check(at..<at + 32) }
+                at += 32
+            }
+            if at + 10 <= buffer.count { check(at..<buffer.count - 9) }
         }
         return found
     }
