@@ -60,12 +60,14 @@ public struct Instruction: Equatable, Sendable {
         return nil
     }
 
-    /// Constants in the instruction that may be addresses: immediates and absolute displacements.
-    public var constants: [UInt64] {
+    /// Constants in the instruction that may be addresses: immediates, and displacements but for those from a register
+    /// that is known to hold an address.
+    public func constants(knownBases: some Collection<String>) -> [UInt64] {
         operands.compactMap {
             switch $0 {
             case .immediate(let value): flow == .next || flow == .farJump ? UInt64(bitPattern: value) : nil
-            case .memory(let base, _, let displacement): base == "rip" ? nil : UInt64(bitPattern: displacement)
+            case .memory(let base, _, let displacement):
+                base == "rip" || knownBases.contains(base ?? "") ? nil : UInt64(bitPattern: displacement)
             case .register: nil
             }
         }
@@ -112,6 +114,20 @@ public struct Decoder: ~Copyable {
         }
     }
 
+    /// All instructions of a stretch of code, up to the first bytes that are none.
+    public func all(_ code: [UInt8], at address: VirtualAddress) -> [Instruction] {
+        var found: [Instruction] = []
+        var offset = 0
+        while offset < code.count,
+            let instruction = decode(
+                unsafe code.span.bytes.extracting(offset..<code.count), at: address + UInt64(offset))
+        {
+            found.append(instruction)
+            offset += instruction.size
+        }
+        return found
+    }
+
     private func translate(_ raw: cs_insn) -> Instruction {
         var raw = unsafe raw
         let mnemonic = unsafe withUnsafeBytes(of: &raw.mnemonic) { unsafe RawSpan(_unsafeBytes: $0).cString }
@@ -123,9 +139,16 @@ public struct Decoder: ~Copyable {
                 for i in 0..<min(Int(x86.op_count), all.count) { operands.append(translate(unsafe all[i])) }
             }
         }
+        let flow = Self.flow(mnemonic, operands)
+        let address = unsafe raw.address
+        if mode == .x86Bits32, [.call, .branch, .jump].contains(flow), case .immediate(let target) = operands.first {
+            // Targets are reckoned in 32 bits, while the code may be given at a kernel's virtual address.
+            let whole = address & ~0xffff_ffff | UInt64(bitPattern: target) & 0xffff_ffff
+            operands[0] = .immediate(Int64(bitPattern: whole))
+        }
         return Instruction(
-            address: VirtualAddress(unsafe raw.address), size: Int(unsafe raw.size), mnemonic: mnemonic,
-            operands: operands, flow: Self.flow(mnemonic, operands))
+            address: VirtualAddress(address), size: Int(unsafe raw.size), mnemonic: mnemonic, operands: operands,
+            flow: flow)
     }
 
     private func translate(_ operand: cs_x86_op) -> Operand {

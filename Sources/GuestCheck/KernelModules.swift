@@ -22,6 +22,12 @@ struct KernelModule: Equatable {
     }
 
     var dependencies: [String] { (information("depends") ?? "").split(separator: ",").map(String.init) }
+    /// What should be loaded before it though no symbol needs it (`softdep=pre: a b post: c`).
+    var softDependencies: [String] {
+        let words = (information("softdep") ?? "").split(separator: " ")
+        guard let pre = words.firstIndex(of: "pre:") else { return [] }
+        return words[(pre + 1)...].prefix { $0.last != ":" }.map { String($0).replacing("-", with: "_") }
+    }
     var release: String? { information("vermagic")?.split(separator: " ").first.map(String.init) }
 }
 
@@ -40,7 +46,7 @@ enum KernelModules {
         let files = index(directory)
         var loaded: [KernelModule] = []
         for name in wanted where files[name] != nil {
-            try resolve(name, into: &loaded) { name throws(GuestError) in
+            try resolve(name, into: &loaded, isThere: { files[$0] != nil }) { name throws(GuestError) in
                 guard let path = files[name] else {
                     throw .modules(path: directory, problem: "no module \(name), which another one needs")
                 }
@@ -55,13 +61,18 @@ enum KernelModules {
         return loaded
     }
 
-    /// Appends a module after all that it depends on.
+    /// Appends a module after all that it depends on, and after what should come before it where that is there. A soft
+    /// dependency may be an algorithm, whose plain implementation is the module `NAME_generic`.
     static func resolve(
-        _ name: String, into loaded: inout [KernelModule], open: (String) throws(GuestError) -> KernelModule
+        _ name: String, into loaded: inout [KernelModule], isThere: (String) -> Bool = { _ in false },
+        open: (String) throws(GuestError) -> KernelModule
     ) throws(GuestError) {
         if loaded.contains(where: { $0.name == name }) { return }
         let module = try open(name)
-        for dependency in module.dependencies { try resolve(dependency, into: &loaded, open: open) }
+        let soft = module.softDependencies.compactMap { name in [name, name + "_generic"].first(where: isThere) }
+        for dependency in soft + module.dependencies {
+            try resolve(dependency, into: &loaded, isThere: isThere, open: open)
+        }
         loaded.append(module)
     }
 

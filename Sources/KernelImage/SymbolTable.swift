@@ -17,11 +17,13 @@ public struct SymbolTable: Sendable {
     }
 
     /// The symbols with these names, or with these names and a suffix that the compiler added
-    /// (`name.0`, `name.constprop.0`), in table order.
+    /// (`name.0`, `name.constprop.0`), in table order. A name that ends in `*` stands for all that begin so; those are
+    /// found under their own names.
     public func find(_ wanted: Set<String>, in image: borrowing KernelImage) -> [String: [Symbol]] {
         let bytes = image.file.bytes.extracting(names)
         var heads = [Bool](repeating: false, count: 1 << 12)
         var filter = [Bool](repeating: false, count: 1 << 12)
+        let prefixes = wanted.filter { $0.hasSuffix("*") }.map { String($0.dropLast()) }
         for name in wanted where name.utf8.count >= 4 {
             let head = name.utf8.prefix(4).reversed().reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
             heads[Self.slot(head)] = true
@@ -42,9 +44,10 @@ public struct SymbolTable: Sendable {
                 hash = Self.hash(hash, byte)
                 end += 1
             }
-            guard hasShort || filter[Int(hash & 0xfff)] else { continue }
+            let mayBegin = prefixes.contains { bytes.begins(with: $0, at: start) }
+            guard hasShort || mayBegin || filter[Int(hash & 0xfff)] else { continue }
             let name = bytes.extracting(start..<end).text
-            if wanted.contains(name) { found[name, default: []].append(symbol) }
+            if mayBegin || wanted.contains(name) { found[name, default: []].append(symbol) }
         }
         return found
     }
@@ -107,6 +110,17 @@ public struct AddressIndex: Sendable {
         covering(address, reach: longestFunction) { $0.mayBeFunction }.first
     }
 
+    /// Whether a symbol with a size begins in a range.
+    public func begins(in range: Range<VirtualAddress>) -> Bool {
+        guard range.lowerBound >= base, !range.isEmpty else { return false }
+        let first = min(Int((range.lowerBound - base) / UInt64(pageSize)), starts.count - 2)
+        let last = min(Int((range.upperBound - base - 1) / UInt64(pageSize)), starts.count - 2)
+        return order[Int(starts[first])..<Int(starts[last + 1])].contains {
+            let symbol = symbols[Int($0)]
+            return symbol.size > 0 && range.contains(symbol.value)
+        }
+    }
+
     private func covering(_ address: VirtualAddress, reach: Int, where fits: (Symbol) -> Bool) -> [Symbol] {
         guard address >= base else { return [] }
         let page = Int((address - base) / UInt64(pageSize))
@@ -124,4 +138,15 @@ public struct AddressIndex: Sendable {
 
 extension Symbol {
     fileprivate var mayBeFunction: Bool { size > 0 && (kind == .function || kind == .none) }
+}
+
+extension RawSpan {
+    fileprivate func begins(with text: String, at offset: Int) -> Bool {
+        var at = offset
+        for byte in text.utf8 {
+            guard at < byteCount, load(at, as: UInt8.self) == byte else { return false }
+            at += 1
+        }
+        return true
+    }
 }

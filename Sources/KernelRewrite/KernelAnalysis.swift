@@ -46,6 +46,7 @@ public struct KernelAnalysis: Sendable {
     /// Bytes that the kernel's start writes before the stub is done, besides pinned pages; ascending.
     public let earlyWrites: [Range<VirtualAddress>]
     let symbols: KernelSymbols
+    let index: AddressIndex
 
     /// Pages that percentages are of.
     public var countedPages: Int { classes.reduce(0) { $0 + $1.pageCount } }
@@ -126,6 +127,11 @@ extension KernelAnalysis {
     /// Bytes of text and rodata that the running kernel itself patches, ascending.
     public func patchSites(in image: borrowing KernelImage) -> [Range<VirtualAddress>] {
         architecture.patchSites(self, image)
+    }
+
+    /// Whether a symbol's bytes reach into a range.
+    func isCovered(_ range: Range<VirtualAddress>) -> Bool {
+        index.covering(range.lowerBound).contains { $0.size > 0 } || index.begins(in: range)
     }
 
     /// Little-endian words of the image at a virtual address, or nil where the file has none.

@@ -28,6 +28,9 @@ public struct KernelSymbols: Sendable {
     /// All symbols of a name, those with a compiler's suffix included.
     func all(_ name: String) -> [Place] { places[name] ?? [] }
 
+    /// The names that begin so.
+    func names(beginning prefix: String) -> [String] { places.keys.filter { $0.hasPrefix(prefix) }.sorted() }
+
     /// The symbol of a name, or nil when there is none or more than one place bears it.
     func optional(_ name: String) -> Place? {
         guard let found = places[name], let first = found.first, found.allSatisfy({ $0.address == first.address })

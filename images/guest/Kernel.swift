@@ -12,7 +12,7 @@ enum Verdict {
 }
 
 /// Called by entry.S on the kernel's stack; after it the processor halts, to be inspected from outside.
-@c(check_kernel) public func checkKernel(startInfo: UInt64) {
+@c(start_kernel) public func startKernel(startInfo: UInt64) {
     let translation = Translation()
     let checks: [6 of (name: StaticString, verdict: Verdict)] = [
         ("start-info", checkStartInfo(startInfo)),

@@ -2,7 +2,7 @@
 
 // From the loader's door to Swift, along the path of Linux (arch/x86/platform/pvh/head.S,
 // arch/x86/kernel/head_64.S), because kperm reads that path: what the code below touches before it
-// jumps to a virtual address must keep its frame, and initial_code is where the boot stub hooks in.
+// jumps to a virtual address must keep its frame, and the call of start_kernel is where the boot stub hooks in.
 
 #define START_KERNEL_map 0xffffffff80000000
 #define PA(symbol) ((symbol) - START_KERNEL_map)
@@ -80,7 +80,7 @@ FUNCTION(x86_64_start_kernel):
     cld
     rep stosb
     mov %rsi, %rdi
-    call check_kernel
+    call start_kernel
 1:
     cli
     hlt

@@ -13,6 +13,7 @@
 // this holds for an image loaded where it was linked to be.
 
 import Addressing
+import Disassembly
 import KernelImage
 import PagePermutation
 
@@ -91,24 +92,24 @@ enum Bake {
 
         private func refuse(_ what: String) -> RewriteError { .unsupported(file: analysis.symbols.file, what) }
 
-        /// Makes a table of 4 KB entries for each large page of the image, with the flags the large one has.
+        /// Makes a table of 4 KB entries for each large page of the image, with the flags the large one has, and points
+        /// every table that shows the image by large pages at them.
         mutating func pageTables(_ image: borrowing KernelImage, _ table: TranslationTable) throws(RewriteError) {
-            let level2 = try analysis.symbols.require("level2_kernel_pgt", for: "to map the image page by page")
-            let range = map.virtualRange
+            let shown = try analysis.symbols.require("level2_kernel_pgt", for: "to map the image page by page").address
             let largeSize = UInt64(1) << largePage
-            let first = range.lowerBound.rawValue & ~(largeSize - 1)
-            let offset = level2.address + 8 * (first >> largePage & 511)
-            let count = Int((range.upperBound.rawValue - first + largeSize - 1) >> largePage)
-            guard Int(first >> largePage & 511) + count <= entriesPerTable, level2.size >= UInt64(pageSize),
-                let fileOffset = map.fileOffset(of: offset),
-                let before = map.bytes(at: offset, count: 8 * count, in: image)
-            else { throw refuse("level2_kernel_pgt at \(level2.address) does not cover the image") }
+            let first = map.virtualBase.rawValue & ~(largeSize - 1)
+            let slot = first >> largePage & 511
+            let count = Int((map.virtualRange.upperBound.rawValue - first + largeSize - 1) >> largePage)
+            guard Int(slot) + count <= entriesPerTable else { throw refuse("the image crosses a border of 1 GB") }
+            let tables = Set([shown] + Rules.rootTables.compactMap { secondLevel(from: $0, image) }).sorted()
+            guard let entries = words(shown + 8 * slot, count, image) else {
+                throw refuse("level2_kernel_pgt at \(shown) has no contents")
+            }
             var after: [UInt8] = []
-            for i in 0..<count {
-                let entry = before[8 * i..<8 * i + 8].reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
+            for (i, entry) in entries.enumerated() {
                 let base = first + UInt64(i) << largePage
                 let linear = base &- map.virtualBase.rawValue &+ map.physicalBase.rawValue
-                guard entry & 1 == 1, entry & pageSizeBit != 0, entry & 0x000f_ffff_ffff_f000 == linear else {
+                guard entry & 1 == 1, entry & pageSizeBit != 0, entry & addressMask == linear else {
                     throw refuse(
                         "level2_kernel_pgt: the entry for \(base.hex) is \(entry.hex), not a large page at \(linear.hex)")
                 }
@@ -121,11 +122,37 @@ enum Bake {
                 }
             }
             tableOffset = contents.count
-            changes.append(
-                Change(
-                    fileOffset: fileOffset, address: offset, before: before, after: after,
-                    reason: "the image is mapped page by page",
-                    evidence: "level2_kernel_pgt, \(count) entries from \(offset)"))
+            for level2 in tables {
+                let offset = level2 + 8 * slot
+                guard words(offset, count, image) == entries, let fileOffset = map.fileOffset(of: offset),
+                    let before = map.bytes(at: offset, count: 8 * count, in: image)
+                else { throw refuse("the page table at \(level2) shows the image in another way than level2_kernel_pgt") }
+                changes.append(
+                    Change(
+                        fileOffset: fileOffset, address: offset, before: before, after: after,
+                        reason: "the image is mapped page by page",
+                        evidence: "\(count) entries of the page table at \(level2), from \(offset)"))
+            }
+        }
+
+        private func words(_ address: VirtualAddress, _ count: Int, _ image: borrowing KernelImage) -> [UInt64]? {
+            map.bytes(at: address, count: 8 * count, in: image).map { bytes in
+                (0..<count).map { i in bytes[8 * i..<8 * i + 8].reversed().reduce(0) { $0 << 8 | UInt64($1) } }
+            }
+        }
+
+        /// The second-level table that shows the start of the image, from a root table, if the root has one.
+        private func secondLevel(from root: String, _ image: borrowing KernelImage) -> VirtualAddress? {
+            guard var table = analysis.symbols.optional(root)?.address else { return nil }
+            for shift in [39, 30] {
+                let index = map.virtualBase.rawValue >> UInt64(shift) & 511
+                guard let entry = words(table + 8 * index, 1, image)?.first, entry & 1 == 1, entry & pageSizeBit == 0
+                else { return nil }
+                let physical = PhysicalAddress(entry & addressMask)
+                guard map.physicalRange.contains(physical) else { return nil }
+                table = map.virtualBase + (physical - map.physicalBase)
+            }
+            return table
         }
 
         /// Puts the stub between text and rodata and hooks it.
@@ -135,11 +162,8 @@ enum Bake {
             let symbols = analysis.symbols
             let home = try gap(image)
             let reserve = try symbols.require("memblock_reserve", for: "to reserve the page tables")
-            let hook = try symbols.require("initial_code", for: "to run the boot stub")
-            let start = try symbols.require("x86_64_start_kernel", for: "to go on after the boot stub")
-            guard let held = analysis.word(at: hook.address, in: image), let hookOffset = map.fileOffset(of: hook.address),
-                held == start.address.rawValue
-            else { throw refuse("initial_code at \(hook.address) does not hold x86_64_start_kernel") }
+            let start = try symbols.require("start_kernel", for: "to run the boot stub before it")
+            let call = try callSite(of: start.address, image)
 
             let moved = table.movedCount
             let says = "\(moved) of \(analysis.countedPages) pages moved, drawn by the tool, seed \(seedSource)"
@@ -181,15 +205,44 @@ enum Bake {
                     fileOffset: home.fileOffset, address: home.address,
                     before: (0..<code.count).map { image.file.bytes.load(home.fileOffset + $0, as: UInt8.self) },
                     after: code, reason: "the boot stub",
-                    evidence: "\(home.room) unused bytes between _etext and __start_rodata"))
-            var hooked: [UInt8] = []
-            hooked.put(home.address.rawValue + UInt64(StubCode.reserve))
+                    evidence: "\(home.room) bytes of padding that no symbol covers"))
+            try lead(call, to: home.address + UInt64(StubCode.reserve), image)
+        }
+
+        /// The one instruction that goes from the kernel's first C code to start_kernel: behind the clearing of .bss,
+        /// where memblock may keep its arrays, and before anything is allocated.
+        private func callSite(
+            of target: VirtualAddress, _ image: borrowing KernelImage
+        ) throws(RewriteError) -> Instruction {
+            var found: [Instruction] = []
+            for name in Rules.startFunctions {
+                guard let function = analysis.symbols.optional(name), function.size > 0,
+                    let code = map.bytes(at: function.address, count: Int(function.size), in: image)
+                else { continue }
+                found += Decoder(.x86Bits64).all(code, at: function.address).filter { $0.target == target }
+            }
+            guard found.count == 1, let call = found.first, [.call, .jump].contains(call.flow), call.size == 5 else {
+                throw refuse(
+                    "\(found.count) calls of start_kernel in \(Rules.startFunctions.joined(separator: " and ")) "
+                        + "where one is expected")
+            }
+            return call
+        }
+
+        /// Changes the 32-bit offset of a direct call or jump.
+        private mutating func lead(
+            _ call: Instruction, to target: VirtualAddress, _ image: borrowing KernelImage
+        ) throws(RewriteError) {
+            let field = call.address + 1
+            guard let fileOffset = map.fileOffset(of: field), let before = map.bytes(at: field, count: 4, in: image),
+                let offset = Int32(exactly: Int64(bitPattern: target.rawValue &- call.next.rawValue))
+            else { throw refuse("the call of start_kernel at \(call.address) cannot lead to \(target)") }
             changes.append(
                 Change(
-                    fileOffset: hookOffset, address: hook.address,
-                    before: (0..<8).map { image.file.bytes.load(hookOffset + $0, as: UInt8.self) }, after: hooked,
+                    fileOffset: fileOffset, address: field, before: before,
+                    after: (0..<4).map { UInt8(truncatingIfNeeded: offset >> (8 * $0)) },
                     reason: "the start of the kernel leads through the boot stub",
-                    evidence: "initial_code held x86_64_start_kernel (\(start.address))"))
+                    evidence: "\(call.mnemonic) at \(call.address) led to start_kernel"))
         }
 
         mutating func setReservedSize() throws(RewriteError) {
@@ -201,23 +254,30 @@ enum Bake {
                 reason: stub.reason, evidence: stub.evidence)
         }
 
-        /// Unused bytes behind the last text page, in the file and in memory.
+        /// A page of fill that is executable when the stub runs: behind text, in the gap before rodata, which the
+        /// kernel frees later, or else in the padding that newer linker scripts leave inside text.
         private func gap(
             _ image: borrowing KernelImage
         ) throws(RewriteError) -> (address: VirtualAddress, fileOffset: Int, room: Int) {
+            let start = try analysis.symbols.require("_text", for: "to place the boot stub").address
             let end = try analysis.symbols.require("_etext", for: "to place the boot stub").address
             let rodata = try analysis.symbols.require("__start_rodata", for: "to place the boot stub").address
-            guard let start = end.rawValue.roundedUp(to: UInt64(pageSize)).map({ VirtualAddress($0) }), start < rodata,
-                let page = map.page(of: start), map.entries[page].fileBytes == pageSize
-            else { throw refuse("no room for the boot stub between _etext (\(end)) and __start_rodata (\(rodata))") }
-            let offset = map.entries[page].fileOffset
-            let fill = image.file.bytes.load(offset, as: UInt8.self)
-            let unused = (0..<pageSize).allSatisfy { image.file.bytes.load(offset + $0, as: UInt8.self) == fill }
-            let inSection = image.sections.contains {
-                $0.isAllocated && $0.size > 0 && $0.address < start + UInt64(pageSize) && start < $0.end
+            let behind = map.pages(of: end..<rodata).dropFirst(end.offsetInPage == 0 ? 0 : 1)
+            for page in Array(behind) + map.pages(of: start..<end) where isFill(page, image) {
+                return (map.virtualBase + UInt64(page * pageSize), map.entries[page].fileOffset, pageSize)
             }
-            guard unused, !inSection else { throw refuse("the page behind text, at \(start), is in use") }
-            return (start, offset, pageSize)
+            throw refuse("no room for the boot stub: no unused page in text (\(start) … \(end)) or before \(rodata)")
+        }
+
+        /// Whether a page is nothing but padding: one byte value throughout, and no symbol's.
+        private func isFill(_ page: Int, _ image: borrowing KernelImage) -> Bool {
+            let entry = map.entries[page]
+            let address = map.virtualBase + UInt64(page * pageSize)
+            guard entry.fileBytes == pageSize else { return false }
+            let fill = image.file.bytes.load(entry.fileOffset, as: UInt8.self)
+            return [0x00, 0x90, 0xcc].contains(fill)
+                && (0..<pageSize).allSatisfy { image.file.bytes.load(entry.fileOffset + $0, as: UInt8.self) == fill }
+                && !analysis.isCovered(address..<address + UInt64(pageSize))
         }
 
         /// Leads the first late initcall through the stub; gives its address, or nil if the kernel has none. Entries

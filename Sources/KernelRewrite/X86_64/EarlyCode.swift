@@ -6,8 +6,8 @@
 //
 // The code is followed, not listed: from the PVH entry (32 bits, up to a far
 // jump into 64-bit code), the ELF entry and the other CPUs' entry, along direct
-// calls, both sides of branches, and RIP-relative addresses into the same
-// function (a far return takes them). A path ends where it jumps through a
+// calls, both sides of branches, and addresses of the same function that it
+// computes (a far return takes them). A path ends where it jumps through a
 // register: that is how the kernel enters its virtual addresses. References
 // count in all forms: RIP-relative, absolute virtual, absolute physical.
 
@@ -19,7 +19,7 @@ import PagePermutation
 /// The pages that early code runs in and refers to.
 struct EarlyCode {
     private(set) var pins: [Pin] = []
-    private(set) var functions: [String] = []
+    private(set) var functions: [VirtualAddress] = []
     /// What two kinds of functions refer to that run through the kernel's mapping before the stub is done, and so may
     /// write: those whose address early code takes, and the one that the stub calls.
     private(set) var handedOver: [Range<VirtualAddress>] = []
@@ -28,7 +28,7 @@ struct EarlyCode {
     private let map: PageMap
     private let index: AddressIndex
     private let executable: [Range<VirtualAddress>]
-    private let stops: [VirtualAddress: Rules.Stop]
+    private var stops: [VirtualAddress: Rules.Stop?] = [:]
     private let file: String
     private var seen: Set<Int> = []
     private var taken: [Symbol] = []
@@ -36,18 +36,25 @@ struct EarlyCode {
     private struct Path {
         var address: VirtualAddress
         var mode: Decoder.Mode
+        /// Where the functions begin that led here.
+        var trail: [VirtualAddress] = []
+        /// Registers that hold an address of the code itself (`call 1f; 1: pop %ebp`), as the virtual address of the
+        /// same place: 32-bit code that runs wherever it was loaded refers to everything through one.
+        var anchors: [String: VirtualAddress] = [:]
+
+        func going(to address: VirtualAddress, _ mode: Decoder.Mode? = nil) -> Path {
+            Path(address: address, mode: mode ?? self.mode, trail: trail, anchors: anchors)
+        }
     }
 
     init(
-        _ image: borrowing KernelImage, _ map: PageMap, _ index: AddressIndex, _ symbols: KernelSymbols
+        _ image: borrowing KernelImage, _ map: PageMap, _ table: SymbolTable, _ index: AddressIndex,
+        _ symbols: KernelSymbols
     ) throws(RewriteError) {
         self.map = map
         self.index = index
         file = image.path
         executable = image.sections.filter { $0.isAllocated && $0.isExecutable }.map { $0.address..<$0.end }
-        var stops: [VirtualAddress: Rules.Stop] = [:]
-        for (name, stop) in Rules.notFollowed { for place in symbols.all(name) { stops[place.address] = stop } }
-        self.stops = stops
 
         var paths: [Path] = []
         if let pvh = Self.pvhEntry(image).flatMap(address(physical:)) {
@@ -60,7 +67,7 @@ struct EarlyCode {
         for name in Rules.earlyEntries {
             if let place = symbols.optional(name) { paths.append(Path(address: place.address, mode: .x86Bits64)) }
         }
-        try follow(paths, image)
+        try follow(paths, table, image)
         if let reserve = symbols.optional("memblock_reserve"), let function = index.function(at: reserve.address) {
             taken.append(function)
         }
@@ -86,7 +93,21 @@ struct EarlyCode {
         pins.append(Pin(pages: page..<page + 1, reason: reason, evidence: evidence()))
     }
 
-    private mutating func follow(_ start: [Path], _ image: borrowing KernelImage) throws(RewriteError) {
+    /// Pins all of what a reference names: the object it points into, however many pages that has. A stack is named by
+    /// its end and used below it.
+    private mutating func pinObject(at reference: VirtualAddress, isStack: Bool, _ evidence: String) {
+        let inside = isStack ? reference + UInt64.max : reference
+        let object = index.covering(inside).first { $0.size > 0 && $0.kind == .object }
+        let pages = object.map { map.pages(of: $0.value..<$0.end) } ?? map.pages(of: inside..<inside + 1)
+        for page in pages {
+            let what = object == nil ? "touched before the mapping is live" : "object touched before the mapping is live"
+            pin(map.virtualBase + UInt64(page * pageSize), what, evidence)
+        }
+    }
+
+    private mutating func follow(
+        _ start: [Path], _ table: SymbolTable, _ image: borrowing KernelImage
+    ) throws(RewriteError) {
         let decode32 = Decoder(.x86Bits32)
         let decode64 = Decoder(.x86Bits64)
         var paths = start
@@ -94,13 +115,17 @@ struct EarlyCode {
         var entered: Set<VirtualAddress> = []
         while var path = paths.popLast() {
             let function = index.function(at: path.address)
-            if entered.insert(function?.value ?? path.address).inserted { functions.append(path.address.description) }
+            let start = function?.value ?? path.address
+            if path.trail.last != start { path.trail.append(start) }
+            if entered.insert(start).inserted { functions.append(start) }
             guard entered.count <= Rules.earlyFunctionLimit else {
+                let trail = path.trail.map { name(of: $0, table, image) ?? $0.description }.joined(separator: ", ")
                 throw .unsupported(
                     file: file,
-                    "early code leads through more than \(Rules.earlyFunctionLimit) functions (now at \(path.address)): "
-                        + "kperm does not know this kernel's start")
+                    "early code leads through more than \(Rules.earlyFunctionLimit) functions, so kperm does not know "
+                        + "this kernel's start; the way there: \(trail)")
             }
+            var previous: Instruction?
             while visited.insert(path.address).inserted {
                 guard let code = code(at: path.address, image),
                     let instruction = path.mode == .x86Bits32
@@ -110,11 +135,23 @@ struct EarlyCode {
                         file: file, "early code at \(path.address) does not decode: kperm cannot tell what it touches")
                 }
                 instructions += 1
-                examine(instruction, in: function, &paths)
-                guard let next = successor(of: instruction, &paths) else { break }
+                path.anchors.follow(instruction, after: previous)
+                previous = instruction
+                examine(instruction, in: function, path, &paths)
+                if let target = instruction.target, stops[target] == nil {
+                    stops.updateValue(name(of: target, table, image).flatMap(Rules.stop), forKey: target)
+                }
+                guard let next = successor(of: instruction, path, &paths) else { break }
+                // A compiler puts nothing behind a call that does not return.
+                if instruction.flow == .call, let function, next >= function.end { break }
                 path.address = next
             }
         }
+    }
+
+    /// The name of the function that begins at an address.
+    private func name(of address: VirtualAddress, _ table: SymbolTable, _ image: borrowing KernelImage) -> String? {
+        index.covering(address).first { $0.value == address && $0.kind != .object }.map { table.name(of: $0, in: image) }
     }
 
     @_lifetime(borrow image)
@@ -127,25 +164,28 @@ struct EarlyCode {
     }
 
     /// Pins what an instruction lies in and refers to.
-    private mutating func examine(_ instruction: Instruction, in function: Symbol?, _ paths: inout [Path]) {
+    private mutating func examine(
+        _ instruction: Instruction, in function: Symbol?, _ path: Path, _ paths: inout [Path]
+    ) {
         let place = "\(instruction.mnemonic) at \(instruction.address)"
         pin(instruction.address, "runs before the mapping is live", place)
         pin(instruction.next + UInt64.max, "runs before the mapping is live", place)
-        var references = instruction.constants.compactMap { constant in
+        var references = instruction.constants(knownBases: path.anchors.keys).compactMap { constant in
             let virtual = VirtualAddress(constant)
             return map.page(of: virtual) != nil ? virtual : address(physical: constant)
         }
-        if let relative = instruction.relativeReference {
+        if let relative = instruction.relativeReference ?? path.anchors.reference(of: instruction) {
             references.append(relative)
             if instruction.mnemonic == "lea", let function, function.value < relative, relative < function.end,
                 function.kind != .object
             {
-                paths.append(Path(address: relative, mode: .x86Bits64))
+                paths.append(path.going(to: relative, .x86Bits64))
             } else if isCode(relative), let other = index.function(at: relative), other.value == relative {
                 taken.append(other)
             }
         }
-        for reference in references { pin(reference, "touched before the mapping is live", place) }
+        let isStack = instruction.operands.first == .register("rsp") || instruction.operands.first == .register("esp")
+        for reference in references { pinObject(at: reference, isStack: isStack, place) }
     }
 
     private mutating func readHandedOver(_ image: borrowing KernelImage) {
@@ -153,7 +193,8 @@ struct EarlyCode {
         for function in taken {
             var at = function.value
             while at < function.end, let code = code(at: at, image), let instruction = decoder.decode(code, at: at) {
-                let targets = instruction.constants.map { VirtualAddress($0) } + [instruction.relativeReference].compactMap { $0 }
+                let constants = instruction.constants(knownBases: []).map { VirtualAddress($0) }
+                let targets = constants + [instruction.relativeReference].compactMap { $0 }
                 for target in targets where map.page(of: target) != nil && !isCode(target) {
                     let object = index.covering(target).first { $0.kind == .object && $0.size > 0 }
                     handedOver.append(object.map { $0.value..<$0.end } ?? target..<target + 8)
@@ -164,23 +205,19 @@ struct EarlyCode {
     }
 
     /// Where a path goes on; other ways it may take are added to `paths`.
-    private mutating func successor(of instruction: Instruction, _ paths: inout [Path]) -> VirtualAddress? {
+    private func successor(of instruction: Instruction, _ path: Path, _ paths: inout [Path]) -> VirtualAddress? {
         switch instruction.flow {
         case .next: return instruction.next
         case .end: return nil
-        case .call, .branch:
-            if instruction.flow == .call, let target = instruction.target, case .halts = stops[target] { return nil }
-            if let target = instruction.target, isCode(target), stops[target] == nil {
-                paths.append(Path(address: target, mode: .x86Bits64))
-            }
-            return instruction.next
-        case .jump:
-            guard let target = instruction.target, isCode(target), stops[target] == nil else { return nil }
-            return target
+        case .call, .branch, .jump:
+            let stop = instruction.target.flatMap { stops[$0] ?? nil }
+            if let target = instruction.target, isCode(target), stop == nil { paths.append(path.going(to: target)) }
+            if case .halts = stop, instruction.flow == .call { return nil }
+            return instruction.flow == .jump ? nil : instruction.next
         case .farJump:
             for case .immediate(let value) in instruction.operands {
                 if let target = address(physical: UInt64(bitPattern: value)) {
-                    paths.append(Path(address: target, mode: .x86Bits64))
+                    paths.append(path.going(to: target, .x86Bits64))
                 }
             }
             return nil
@@ -188,4 +225,27 @@ struct EarlyCode {
     }
 
     private func isCode(_ address: VirtualAddress) -> Bool { executable.contains { $0.contains(address) } }
+}
+
+extension [String: VirtualAddress] {
+    /// Follows what an instruction does to registers that hold an address of the code.
+    fileprivate mutating func follow(_ instruction: Instruction, after previous: Instruction?) {
+        guard case .register(let register) = instruction.operands.first else { return }
+        switch (instruction.mnemonic, instruction.operands.last) {
+        case ("pop", _) where previous?.flow == .call && previous?.target == instruction.address:
+            self[register] = instruction.address
+        case ("sub", .immediate(let value)): self[register] = self[register].map { $0 + UInt64(bitPattern: -value) }
+        case ("add", .immediate(let value)): self[register] = self[register].map { $0 + UInt64(bitPattern: value) }
+        case ("push", _), ("cmp", _), ("test", _): break
+        default: self[register] = nil
+        }
+    }
+
+    /// What a memory operand names that goes through such a register.
+    fileprivate func reference(of instruction: Instruction) -> VirtualAddress? {
+        for case .memory(let base?, index: nil, let displacement) in instruction.operands {
+            if let anchor = self[base] { return anchor + UInt64(bitPattern: displacement) }
+        }
+        return nil
+    }
 }

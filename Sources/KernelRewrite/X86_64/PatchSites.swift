@@ -37,6 +37,12 @@ enum PatchSites {
         ("__alt_instructions", "__alt_instructions_end", .alternative),
     ]
 
+    /// Tables of which there is one a variable: `__start_runtime_ptr_dentry_hashtable`, say.
+    private static let families: [(start: String, end: String, entry: Entry)] = [
+        ("__start_runtime_ptr_", "__stop_runtime_ptr_", .relative(stride: 4, length: 8)),
+        ("__start_runtime_shift_", "__stop_runtime_shift_", .relative(stride: 4, length: 1)),
+    ]
+
     /// Read-only data that the kernel writes before it protects it, and the trampolines of static calls.
     private static let ranges = [
         ("__start_ro_after_init", "__end_ro_after_init"), ("__static_call_text_start", "__static_call_text_end"),
@@ -49,7 +55,9 @@ enum PatchSites {
     ]
 
     static var symbols: Set<String> {
-        Set(tables.flatMap { [$0.start, $0.end] } + ranges.flatMap { [$0.0, $0.1] } + functions)
+        Set(
+            tables.flatMap { [$0.start, $0.end] } + families.flatMap { [$0.start + "*", $0.end + "*"] }
+                + ranges.flatMap { [$0.0, $0.1] } + functions)
     }
 
     /// The places, ascending, overlapping ones merged.
@@ -68,7 +76,12 @@ enum PatchSites {
                 sites.append(place.address..<place.address + 5)
             }
         }
-        for table in tables {
+        let members = families.flatMap { family in
+            analysis.symbols.names(beginning: family.start).map {
+                (start: $0, end: family.end + $0.dropFirst(family.start.count), entry: family.entry)
+            }
+        }
+        for table in tables + members {
             guard let start = analysis.symbols.optional(table.start)?.address,
                 let end = analysis.symbols.optional(table.end)?.address, start < end,
                 let bytes = analysis.bytes(at: start, count: Int(end - start), in: image)

@@ -52,13 +52,15 @@ struct PhysicalConstants {
     }
 
     private mutating func pin(_ target: VirtualAddress, _ reason: String, _ evidence: @autoclosure () -> String) {
-        let covered = index.covering(target).contains { $0.size > 0 && $0.value <= target }
-        if !covered, classEnds.contains(target) || classEnds.contains(target + 1) {
+        let covering = index.covering(target).filter { $0.size > 0 }
+        if covering.isEmpty, classEnds.contains(target) || classEnds.contains(target + 1) {
             rangeEnds += 1
             return
         }
-        guard let page = map.page(of: target), seen.insert(page).inserted else { return }
-        pins.append(Pin(pages: page..<page + 1, reason: reason, evidence: evidence()))
+        let object = covering.first { $0.kind == .object }.map { $0.value..<$0.end } ?? target..<target + 1
+        for page in map.pages(of: object) where seen.insert(page).inserted {
+            pins.append(Pin(pages: page..<page + 1, reason: reason, evidence: evidence()))
+        }
     }
 
     private mutating func relocations(_ image: borrowing KernelImage, _ table: SymbolTable) throws(RewriteError) {

@@ -66,6 +66,7 @@ enum Rules {
     static let objects = [
         ObjectRule(symbol: "init_top_pgt", reason: pageTable),
         ObjectRule(symbol: "early_top_pgt", reason: pageTable),
+        ObjectRule(symbol: "pvh_init_top_pgt", reason: pageTable),
         ObjectRule(symbol: "level4_kernel_pgt", reason: pageTable),
         ObjectRule(symbol: "level3_kernel_pgt", reason: pageTable),
         ObjectRule(symbol: "level3_ident_pgt", reason: pageTable),
@@ -99,7 +100,7 @@ enum Rules {
     ]
 
     /// Root tables; what they lead to is followed.
-    static let rootTables = ["init_top_pgt", "early_top_pgt"]
+    static let rootTables = ["init_top_pgt", "early_top_pgt", "pvh_init_top_pgt"]
 
     // MARK: Early code
 
@@ -111,6 +112,7 @@ enum Rules {
         case returns(String)
     }
 
+    /// A `*` at the end stands for any rest of a name; what a compiler adds behind a dot does not count.
     static let notFollowed: [String: Stop] = [
         "panic": .halts,
         "__stack_chk_fail": .halts,
@@ -120,11 +122,18 @@ enum Rules {
         "_printk": .returns("reports"),
         "printk": .returns("reports"),
         "early_printk": .returns("reports"),
+        "exc_*": .returns("an exception's handler: runs with the kernel's own descriptor tables"),
         "xen_raw_printk": .returns("reports under Xen"),
         "xen_raw_console_write": .returns("reports under Xen"),
         "xen_pvh_init": .returns("under Xen only, where the mapping is live"),
         "mem_map_via_hcall": .returns("under Xen only, where the mapping is live"),
     ]
+
+    static func stop(_ name: String) -> Stop? {
+        let name = name.prefix { $0 != "." }
+        return notFollowed[String(name)]
+            ?? notFollowed.first { $0.key.hasSuffix("*") && name.hasPrefix($0.key.dropLast()) }?.value
+    }
 
     /// No kernel seen runs through more functions before its mapping is live.
     static let earlyFunctionLimit = 160
@@ -132,10 +141,15 @@ enum Rules {
     /// Where the kernel begins besides the ELF entry and the PVH entry.
     static let earlyEntries = ["secondary_startup_64"]
 
+    // MARK: The hook of the boot stub
+
+    /// Where the kernel's first C code calls start_kernel.
+    static let startFunctions = ["x86_64_start_reservations", "x86_64_start_kernel"]
+
     // MARK: Symbols that the plan itself uses
 
     static let planSymbols: Set<String> = [
-        "_text", "_end", "_sinittext", "__per_cpu_load", "__per_cpu_start", "__per_cpu_end", "level2_kernel_pgt", "init_top_pgt", "initial_code", "memblock_reserve",
+        "_text", "_end", "_sinittext", "__per_cpu_load", "__per_cpu_start", "__per_cpu_end", "level2_kernel_pgt", "init_top_pgt", "start_kernel", "memblock_reserve",
         "x86_64_start_kernel", "__text_poke", "core_kernel_text", "_printk", "printk", "debugfs_create_blob",
         "page_offset_base", "__initcall7_start", "__initcall_end", "linux_banner",
     ]
@@ -148,8 +162,8 @@ enum Rules {
             .union(classes.flatMap { [$0.start, $0.end] })
             .union(exclusions.flatMap { [$0.start, $0.end] })
             .union(objects.map(\.symbol))
-            .union(notFollowed.keys)
             .union(earlyEntries)
+            .union(startFunctions)
             .union(memblock)
             .union(PatchSites.symbols)
     }

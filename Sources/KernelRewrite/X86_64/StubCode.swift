@@ -4,7 +4,7 @@
 
 /// The boot stub of a baked permutation; images/stub/x86_64/baked.S says what it does.
 enum StubCode {
-    /// Offset in bytes of the code that `initial_code` leads to.
+    /// Offset in bytes of the code that the call of start_kernel leads to.
     static let reserve = 96
     /// Offset in bytes of the code that an initcall entry leads to.
     static let announce = 176

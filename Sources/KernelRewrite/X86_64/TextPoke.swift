@@ -26,18 +26,9 @@ enum TextPoke {
         guard let bytes = map.bytes(at: poke.address, count: Int(poke.size), in: image) else {
             throw .unsupported(file: image.path, "__text_poke at \(poke.address) has no code in the file")
         }
-        let decoder = Decoder(.x86Bits64)
-        let code = bytes.span
-        var offset = 0
-        var previous: Instruction?
-        var found: [Instruction] = []
-        while offset < bytes.count {
-            let rest = unsafe code.bytes.extracting(offset..<bytes.count)
-            guard let instruction = decoder.decode(rest, at: poke.address + UInt64(offset)) else { break }
-            if previous?.target == test.address, previous?.flow == .call { found.append(instruction) }
-            previous = instruction
-            offset += instruction.size
-        }
+        let code = Decoder(.x86Bits64).all(bytes, at: poke.address)
+        let found = code.indices.dropLast().filter { code[$0].flow == .call && code[$0].target == test.address }
+            .map { code[$0 + 1] }
         guard found.count == 1, let check = found.first else {
             throw .unsupported(
                 file: image.path,

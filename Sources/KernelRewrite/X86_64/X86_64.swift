@@ -26,7 +26,7 @@ private enum X86_64 {
         }
         let index = table.index(over: map.virtualRange)
         let pages = try PageClasses(map, symbols)
-        let early = try EarlyCode(image, map, index, symbols)
+        let early = try EarlyCode(image, map, table, index, symbols)
         let constants = try PhysicalConstants(image, map, table, index, symbols)
         let stubEnd = try symbols.require("x86_64_start_kernel", for: "to go on after the boot stub")
         let root = try symbols.require("init_top_pgt", for: "to find the kernel's page tables")
@@ -44,7 +44,7 @@ private enum X86_64 {
                     + "\(constants.rangeEnds) of them range ends",
             ],
             stubEnd: stubEnd.address, rootTable: map.physicalBase + (root.address - map.virtualBase),
-            earlyWrites: earlyWrites(map, symbols, early, pins), symbols: symbols)
+            earlyWrites: earlyWrites(map, symbols, early, pins), symbols: symbols, index: index)
     }
 
     /// The pages of objects that rules name.

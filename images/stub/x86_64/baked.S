@@ -19,7 +19,7 @@ parameters:
 reserved_base:      .quad 0     /* physical address of what lies behind the image */
 reserved_size:      .quad 0     /* its size in bytes */
 memblock_reserve:   .quad 0
-start_kernel:       .quad 0     /* what initial_code held: x86_64_start_kernel */
+start_kernel:       .quad 0     /* where the call led that now leads here */
 printk:             .quad 0
 message:            .quad 0     /* virtual address of the line for the log */
 first_initcall:     .quad 0     /* the initcall whose entry leads here */
@@ -28,7 +28,7 @@ blob_name:          .quad 0     /* virtual address of the file's name */
 page_offset_base:   .quad 0     /* virtual address of the variable */
 blob:               .quad 0     /* physical address: pointer, size, then the text */
 
-/* Entered where startup_64 would have entered x86_64_start_kernel, all registers as it left them. */
+/* Entered by the call of start_kernel, when .bss has been cleared; goes on there with all registers as they were. */
         .balign 16
 reserve:
         endbr64
