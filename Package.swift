@@ -50,7 +50,8 @@ let package = Package(
         .executableTarget(
             name: "kperm",
             dependencies: [
-                "Addressing", "KernelImage", "SecureRandom", "Disassembly", "PagePermutation", "KernelRewrite", "GuestCheck",
+                "Addressing", "KernelImage", "SecureRandom", "Disassembly", "PagePermutation", "KernelRewrite",
+                "GuestCheck",
                 argumentParser,
             ],
             swiftSettings: settings),
@@ -67,7 +68,8 @@ let package = Package(
             ],
             swiftSettings: settings),
         .testTarget(
-            name: "GuestCheckTests", dependencies: ["Addressing", "GuestCheck", "PagePermutation"], swiftSettings: settings),
+            name: "GuestCheckTests", dependencies: ["Addressing", "GuestCheck", "PagePermutation"],
+            swiftSettings: settings),
         .testTarget(
             name: "CommandTests", dependencies: ["kperm", subprocess], swiftSettings: settings),
     ]

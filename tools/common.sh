@@ -35,8 +35,8 @@ run() {
     "$@"
 }
 
-# Prints the value of a field of a one-level JSON object in a file.
-json_field() { sed -nE "s/.*\"$2\" *: *\"?([^\",}]*)\"?.*/\1/p" "$1" | head -n 1; }
+# Prints the value of a field of the outermost JSON object in a file as kperm prints it, a field a line.
+json_field() { sed -nE "s/^  \"$2\" *: *\"?([^\",}]*)\"?.*/\1/p" "$1"; }
 
 # Puts `swift` on PATH from where toolchains are commonly unpacked; fails if there is none.
 use_swift() {

@@ -20,7 +20,10 @@ public enum GuestError: Error, Equatable, Sendable {
 extension GuestError: CustomStringConvertible {
     public var description: String {
         switch self {
-        case .programMissing(let name): "\(name) not found: run tools/setup, which installs it"
+        case .programMissing(let name):
+            name.contains("/")
+                ? "\(name): no program that can be run is there"
+                : "\(name) not found: run tools/setup, which installs it"
         case .emulatorFailed(let words): "QEMU did not start the guest: \(words)"
         case .modules(let path, let problem): "\(path): \(problem)"
         case .system(let operation, let path, let code): "\(path): cannot \(operation): \(describe(errno: code))"

@@ -45,17 +45,18 @@ enum KernelModules {
     static func load(from directory: String, release: String?) throws(GuestError) -> [KernelModule] {
         let files = index(directory)
         var loaded: [KernelModule] = []
-        for name in wanted where files[name] != nil {
-            try resolve(name, into: &loaded, isThere: { files[$0] != nil }) { name throws(GuestError) in
-                guard let path = files[name] else {
-                    throw .modules(path: directory, problem: "no module \(name), which another one needs")
-                }
-                let module = KernelModule(name: name, bytes: try decompress(path))
-                if let release, let found = module.release, found != release {
-                    throw .modules(path: path, problem: "made for Linux \(found), the kernel is \(release)")
-                }
-                return module
+        func open(_ name: String) throws(GuestError) -> KernelModule {
+            guard let path = files[name] else {
+                throw .modules(path: directory, problem: "no module \(name), which another one needs")
             }
+            let module = KernelModule(name: name, bytes: try decompress(path))
+            if let release, let found = module.release, found != release {
+                throw .modules(path: path, problem: "made for Linux \(found), the kernel is \(release)")
+            }
+            return module
+        }
+        for name in wanted where files[name] != nil {
+            try resolve(name, into: &loaded, isThere: { files[$0] != nil }, open: open)
         }
         guard !loaded.isEmpty else { throw .modules(path: directory, problem: "none of the modules wanted is here") }
         return loaded

@@ -20,7 +20,7 @@ struct PreparedExercise {
             throw .programMissing("a statically linked busybox (\(busybox) is not; package busybox-static)")
         }
         var exercise = PreparedExercise()
-        for name in ["userspace", "forks", "vdso", "modules", "ftrace", "kprobe"] {
+        for name in ["userspace", "announced", "forks", "vdso", "modules", "ftrace", "kprobe"] {
             exercise.expected.updateValue(nil, forKey: name)
         }
         exercise.expected["cpus"] = "\(options.cpus)"

@@ -59,7 +59,7 @@ public struct KernelImage: ~Copyable {
     }
 
     private static func notELF(_ span: RawSpan) -> String {
-        if span.byteCount > 0x206, span.load(0x202, as: UInt32.self) == 0x5372_6448 {
+        if span.byteCount >= 0x206, span.load(0x202, as: UInt32.self) == 0x5372_6448 {
             return "a bzImage (vmlinuz), not an ELF file: give the vmlinux it was made from"
         }
         return "not an ELF file"
@@ -77,11 +77,20 @@ public struct KernelImage: ~Copyable {
         guard unsafe elf_getphdrnum(elf, &segmentCount) == 0, unsafe elf_getshdrnum(elf, &sectionCount) == 0 else {
             throw ImageError(.malformed, file: file.path, offset: 0, "ELF header: \(lastError)")
         }
+        // libelf counts only as many headers as fit: what the file says is the measure.
+        if raw.e_phnum != UInt16(PN_XNUM) { segmentCount = Int(raw.e_phnum) }
         let (end, overflow) = raw.e_phoff.addingReportingOverflow(UInt64(segmentCount * entrySize))
         guard !overflow, end <= UInt64(file.byteCount) else {
             throw ImageError(
                 .malformed, file: file.path, offset: raw.e_phoff,
                 "\(segmentCount) program headers do not fit into the file's \(file.byteCount) bytes")
+        }
+        let declared = raw.e_shoff == 0 ? 0 : max(Int(raw.e_shnum), sectionCount, 1)
+        let (sectionsEnd, outside) = raw.e_shoff.addingReportingOverflow(UInt64(declared * (is64Bit ? 64 : 40)))
+        guard !outside, sectionsEnd <= UInt64(file.byteCount) else {
+            throw ImageError(
+                .malformed, file: file.path, offset: raw.e_shoff,
+                "\(declared) section headers do not fit into the file's \(file.byteCount) bytes")
         }
         return ELFHeader(
             is64Bit: is64Bit, isLittleEndian: raw.e_ident.5 == UInt8(ELFDATA2LSB), type: raw.e_type,
@@ -109,7 +118,7 @@ public struct KernelImage: ~Copyable {
                         "bytes \(raw.p_offset.hex)+\(raw.p_filesz.hex) lie outside the file (\(file.byteCount) bytes)")
                 }
             }
-            if raw.p_type == Segment.load {
+            if raw.p_type == Segment.load || raw.p_type == Segment.note {
                 guard raw.p_memsz >= raw.p_filesz else { throw refuse("more bytes in the file than in memory") }
                 guard !raw.p_vaddr.addingReportingOverflow(raw.p_memsz).overflow,
                     !raw.p_paddr.addingReportingOverflow(raw.p_memsz).overflow
@@ -144,6 +153,10 @@ public struct KernelImage: ~Copyable {
                 throw ImageError(
                     .malformed, file: file.path, offset: place,
                     "section \(index): bytes \(raw.sh_offset.hex)+\(raw.sh_size.hex) lie outside the file")
+            }
+            guard raw.sh_flags & 2 == 0 || !raw.sh_addr.addingReportingOverflow(raw.sh_size).overflow else {
+                throw ImageError(
+                    .malformed, file: file.path, offset: place, "section \(index): its addresses overflow")
             }
             let name = unsafe elf_strptr(elf, names, Int(raw.sh_name))
             sections.append(
@@ -185,6 +198,10 @@ extension KernelImage {
             guard unsafe gelf_getsym(data, CInt(index), &raw) != nil, UInt64(raw.st_name) < strings.size else {
                 throw ImageError(
                     .malformed, file: path, offset: section.offset, "symbol \(index): its entry or name is damaged")
+            }
+            guard !raw.st_value.addingReportingOverflow(raw.st_size).overflow else {
+                throw ImageError(
+                    .malformed, file: path, offset: section.offset, "symbol \(index): its addresses overflow")
             }
             symbols.append(
                 Symbol(

@@ -44,20 +44,34 @@ public struct PageMap: Sendable {
         guard let first = loads.first(where: { $0.element.virtualAddress == virtualBase })?.element else {
             throw refuse("no load segment begins at \(virtualBase), where the image does")
         }
+        guard virtualBase.offsetInPage == 0, first.physicalAddress.offsetInPage == 0 else {
+            throw refuse("the first load segment does not begin on a page")
+        }
         guard end > virtualBase, end - virtualBase < 1 << 32 else { throw refuse("the image ends at \(end)") }
         let pageCount = Int((end - virtualBase + UInt64(pageSize) - 1) / UInt64(pageSize))
+        let byteCount = UInt64(pageCount * pageSize)
+        guard !virtualBase.rawValue.addingReportingOverflow(byteCount).overflow,
+            !first.physicalAddress.rawValue.addingReportingOverflow(byteCount).overflow
+        else { throw refuse("the image ends at \(end), where addresses end") }
         var entries = [Entry](repeating: Entry(), count: pageCount)
         for (index, segment) in loads where segment.memorySize > 0 {
             guard segment.physicalAddress >= first.physicalAddress,
                 (segment.physicalAddress - first.physicalAddress) % UInt64(pageSize) == 0
             else { throw refuse("load segment \(index) does not begin on a page of the image") }
+            guard segment.memorySize < 1 << 32 else {
+                throw refuse("load segment \(index) is \(segment.memorySize) bytes long")
+            }
             let start = Int((segment.physicalAddress - first.physicalAddress) / UInt64(pageSize))
             let pages = Int((segment.memorySize + UInt64(pageSize) - 1) / UInt64(pageSize))
-            for page in start..<max(start, min(start + pages, pageCount)) {
+            guard start < pageCount else {
+                throw refuse("load segment \(index) lies beyond the image, which ends at \(end)")
+            }
+            for page in start..<min(start + pages, pageCount) {
                 guard entries[page].isGap else { throw refuse("load segments overlap in page \(page)") }
                 let offset = (page - start) * pageSize
+                let firstByte = segment.fileSize > 0 ? Int(segment.offset) : 0
                 entries[page] = Entry(
-                    fileOffset: Int(segment.offset) + offset,
+                    fileOffset: firstByte + offset,
                     fileBytes: max(0, min(pageSize, Int(segment.fileSize) - offset)), segment: index)
             }
         }

@@ -34,7 +34,9 @@ public struct SymbolTable: Sendable {
         for symbol in symbols where symbol.section != 0 {
             let start = Int(symbol.nameOffset)
             if !hasShort {
-                guard start + 4 <= bytes.byteCount, heads[Self.slot(bytes.load(start, as: UInt32.self))] else { continue }
+                guard start + 4 <= bytes.byteCount, heads[Self.slot(bytes.load(start, as: UInt32.self))] else {
+                    continue
+                }
             }
             var hash = Self.hashSeed
             var end = start

@@ -84,7 +84,7 @@ public struct Architecture: Sendable {
     /// Bytes of text and rodata that the running kernel itself patches.
     let patchSites: @Sendable (KernelAnalysis, borrowing KernelImage) -> [Range<VirtualAddress>]
 
-    public static let all: [Architecture] = [.x86_64]
+    public static let all: [Architecture] = [.x86]
 
     /// The architecture of an image.
     ///

@@ -159,7 +159,7 @@ public struct Manifest: Codable, Equatable, Sendable {
 extension [UInt8] {
     /// Two lower-case digits a byte.
     public var hexadecimal: String {
-        let digits = Array<UInt8>("0123456789abcdef".utf8)
+        let digits = [UInt8]("0123456789abcdef".utf8)
         var out: [UInt8] = []
         out.reserveCapacity(2 * count)
         for byte in self {

@@ -18,14 +18,18 @@ struct OutputFile: ~Copyable {
     private let temporary: String?
 
     /// - Throws: `RewriteError.output` when nothing can be written there.
-    static func create(_ path: String, mode: mode_t, notOver input: borrowing MappedFile) throws(RewriteError) -> OutputFile {
+    static func create(_ path: String, mode: mode_t, notOver input: borrowing MappedFile) throws(RewriteError)
+        -> OutputFile
+    {
         var target = stat()
         var source = stat()
         if unsafe stat(path, &target) == 0 {
             guard target.st_mode & S_IFMT == S_IFREG else {
                 throw .output(file: path, "exists and is not a regular file")
             }
-            if unsafe fstat(input.descriptor, &source) == 0, source.st_dev == target.st_dev, source.st_ino == target.st_ino {
+            if unsafe fstat(input.descriptor, &source) == 0, source.st_dev == target.st_dev,
+                source.st_ino == target.st_ino
+            {
                 throw .output(file: path, "is the input: kperm never writes its input; give another name")
             }
         }
@@ -57,12 +61,6 @@ struct OutputFile: ~Copyable {
         }
     }
 
-    private init(path: String, descriptor: CInt, temporary: String?) {
-        self.path = path
-        self.descriptor = descriptor
-        self.temporary = temporary
-    }
-
     private func failure(_ doing: String) -> RewriteError {
         .output(file: path, "cannot \(doing): \(unsafe String(cString: strerror(errno)))")
     }
@@ -72,7 +70,8 @@ struct OutputFile: ~Copyable {
         var from = off_t(range.lowerBound)
         var to = from
         while Int(from) < range.upperBound {
-            let count = unsafe copy_file_range(input.descriptor, &from, descriptor, &to, range.upperBound - Int(from), 0)
+            let count = unsafe copy_file_range(
+                input.descriptor, &from, descriptor, &to, range.upperBound - Int(from), 0)
             if count > 0 { continue }
             if count < 0, errno == EINTR { continue }
             guard count < 0, [EXDEV, EINVAL, EOPNOTSUPP, ENOSYS, EBADF].contains(errno) else {

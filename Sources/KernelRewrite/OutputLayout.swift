@@ -152,7 +152,8 @@ struct OutputLayout {
         }
         guard !taken else {
             throw .unsupported(
-                file: image.path, "no room behind a segment's last page at byte \(covered.lowerBound.hex): "
+                file: image.path,
+                "no room behind a segment's last page at byte \(covered.lowerBound.hex): "
                     + "this image needs --encoding segments")
         }
         let inFile = covered.clamped(to: 0..<image.file.byteCount)

@@ -11,8 +11,8 @@
 // A virtual address in a program header proves nothing and is not read.
 
 import Addressing
-public import KernelImage
 import Glibc
+public import KernelImage
 import PagePermutation
 
 /// What a proof found.
@@ -43,8 +43,9 @@ extension PermutedImage {
             return result
         }
         guard table == plan.table else {
-            result.findings.append("the table is anchored at \(table.virtualBase), \(table.physicalBase), "
-                + "the original at \(plan.table.virtualBase), \(plan.table.physicalBase)")
+            result.findings.append(
+                "the table is anchored at \(table.virtualBase), \(table.physicalBase), "
+                    + "the original at \(plan.table.virtualBase), \(plan.table.physicalBase)")
             return result
         }
         result.moved = plan.movedPages
@@ -86,7 +87,8 @@ extension PermutedImage {
             }
             result.pages += 1
             result.bytesCompared += pageSize
-            var same = frame.fileBytes == entry.fileBytes && patched[page] == nil
+            var same =
+                frame.fileBytes == entry.fileBytes && patched[page] == nil
                 ? mine.equals(frame.fileOffset, theirs, entry.fileOffset, count: entry.fileBytes)
                 : false
             if !same {
@@ -97,7 +99,8 @@ extension PermutedImage {
                         if at >= 0, at < pageSize { wanted[at] = byte }
                     }
                 }
-                same = unsafe mine.equals(frame.fileOffset, wanted.span.bytes, 0, count: frame.fileBytes)
+                same =
+                    unsafe mine.equals(frame.fileOffset, wanted.span.bytes, 0, count: frame.fileBytes)
                     && wanted[frame.fileBytes...].allSatisfy { $0 == 0 }
             }
             if !same { result.findings.append("page \(page) (\(address)): the bytes at \(expected) differ") }
@@ -113,8 +116,9 @@ extension PermutedImage {
         guard let segment, segment.fileSize == UInt64(wanted.count), segment.memorySize == segment.fileSize,
             unsafe image.file.bytes.equals(Int(segment.offset), wanted.span.bytes, 0, count: wanted.count)
         else {
-            result.findings.append("the page tables and the table behind the image, at "
-                + "\(plan.baked.physicalAddress), are not what the permutation asks for")
+            result.findings.append(
+                "the page tables and the table behind the image, at "
+                    + "\(plan.baked.physicalAddress), are not what the permutation asks for")
             return
         }
         result.bytesCompared += wanted.count
@@ -149,6 +153,25 @@ extension PermutedImage {
         let header = layout.header.after
         if unsafe !image.file.bytes.equals(0, header.span.bytes, 0, count: header.count) {
             result.findings.append("the ELF header is not the one the permutation asks for")
+        }
+        compareAppendix(layout, from: size, &result)
+    }
+}
+
+extension PermutedImage {
+    /// What kperm put behind the original, byte by byte: a manifest that lies would not give the original back.
+    private func compareAppendix(_ layout: OutputLayout, from end: Int, _ result: inout Verification) {
+        let wanted = [UInt8](repeating: 0, count: layout.appendixOffset - end) + layout.appendix
+        guard image.file.byteCount == layout.fileSize else {
+            result.findings.append(
+                "the file has \(image.file.byteCount) bytes, the permutation asks for \(layout.fileSize)")
+            return
+        }
+        result.bytesCompared += wanted.count
+        if let wrong = wanted.indices.first(where: { image.file.bytes.load(end + $0, as: UInt8.self) != wanted[$0] }) {
+            result.findings.append(
+                "byte \((end + wrong).hex) of the file differs: the program headers, the note or the manifest are not "
+                    + "what the permutation asks for")
         }
     }
 }

@@ -72,6 +72,7 @@ extension TranslationTable {
         \(rows(forward, prefix: "        .long ", suffix: ""))
         kperm_page_in_frame:
         \(rows(inverse, prefix: "        .long ", suffix: ""))
+                .section .note.GNU-stack, "", %progbits
 
         """
     }

@@ -61,6 +61,9 @@ struct Boot: AsyncParsableCommand {
         if let count = `repeat`, count < 1 { throw ValidationError("--repeat takes a number from 1 on") }
         if memory < 128 { throw ValidationError("--memory: a kernel needs 128 MiB at the least") }
         if cpus < 1 { throw ValidationError("--cpus takes a number from 1 on") }
+        if let modules, unsafe access(modules, R_OK | X_OK) != 0 {
+            throw ValidationError("--modules \(modules): no such directory")
+        }
         if timeout < 1 { throw ValidationError("--timeout takes a number of seconds from 1 on") }
     }
 
@@ -78,6 +81,7 @@ struct Boot: AsyncParsableCommand {
 
     func run() async throws {
         let stock = try openImage(image)
+        try checkLog(stock)
         guard PermutedImage.isPermuted(stock) else {
             guard `repeat` == nil else {
                 throw CommandFailure.input("\(image): not permuted: --repeat draws anew what kperm permute made")
@@ -111,6 +115,21 @@ struct Boot: AsyncParsableCommand {
             if !json { report(results[run - 1], title: "boot \(run) of \(count)") }
         }
         try finish(results)
+    }
+
+    /// QEMU writes the log: never over the image, nor into what cannot be read back.
+    private func checkLog(_ image: borrowing KernelImage) throws {
+        var target = stat()
+        var source = stat()
+        guard let log, unsafe stat(log, &target) == 0 else { return }
+        guard target.st_mode & S_IFMT == S_IFREG else {
+            throw CommandFailure.input("\(log): exists and is not a regular file")
+        }
+        if unsafe fstat(image.file.descriptor, &source) == 0, source.st_dev == target.st_dev,
+            source.st_ino == target.st_ino
+        {
+            throw CommandFailure.input("\(log): is the input: kperm never writes its input; give another name")
+        }
     }
 
     private func check(_ expectations: [GuestExpectation]) async throws {

@@ -33,6 +33,15 @@ struct Kperm: AsyncParsableCommand {
 @main
 enum Entry {
     static func main() async {
+        var status = await run()
+        if fflush(nil) != 0 {
+            printError("kperm: cannot write to standard output: \(unsafe String(cString: strerror(errno)))")
+            status = max(status, 2)
+        }
+        exit(status)
+    }
+
+    private static func run() async -> CInt {
         do {
             var command = try Kperm.parseAsRoot()
             if var command = command as? any AsyncParsableCommand {
@@ -40,18 +49,22 @@ enum Entry {
             } else {
                 try command.run()
             }
+            return 0
         } catch let failure as CommandFailure {
             printError("kperm: \(failure.message)")
-            exit(failure.status)
+            return failure.status
         } catch {
             let status = Kperm.exitCode(for: error)
             let message = Kperm.fullMessage(for: error)
             if status == .success {
                 print(message)
+            } else if status == .validationFailure {
+                let line = Kperm.message(for: error).split(separator: "\n").joined(separator: " ")
+                printError("kperm: \(line) (--help explains)")
             } else if !message.isEmpty {
                 printError(message)
             }
-            exit(status == .validationFailure ? 2 : status.rawValue)
+            return status == .validationFailure ? 2 : status.rawValue
         }
     }
 }

@@ -41,7 +41,9 @@ struct Permute: ParsableCommand {
     @Option(name: .shortAndLong, help: "Where to write the permuted image.", completion: .file())
     var output: String?
 
-    @Option(help: "When the permutation is drawn: build (now). Only vmlinuz images can draw at boot, which is not done yet.")
+    @Option(
+        help: "When the permutation is drawn: build (now). Only vmlinuz images can draw at boot, which is not done yet."
+    )
     var when: When = .build
 
     @Option(help: "How the file says its order: \(Encoding.allCases.map(\.rawValue).joined(separator: " or ")).")
@@ -94,7 +96,10 @@ struct Permute: ParsableCommand {
         defer { close(descriptor) }
         var bytes = [UInt8](repeating: 0, count: 4096)
         let count = unsafe read(descriptor, &bytes, bytes.count)
-        return String(decoding: bytes.prefix(max(0, count)), as: UTF8.self)
+        guard count >= 0 else {
+            throw CommandFailure.input("\(path): cannot read: \(unsafe String(cString: strerror(errno)))")
+        }
+        return String(decoding: bytes.prefix(count), as: UTF8.self)
     }
 
     func run() throws {

@@ -87,6 +87,7 @@ struct Addresses {
         }
         let parts = text.split(separator: "+", maxSplits: 1)
         let name = String(parts.first ?? "")
+        guard !name.isEmpty else { throw CommandFailure.input("'\(text)' names no symbol") }
         guard let table else { throw CommandFailure.input("\(image.path): no symbols; give an address for \(text)") }
         let found = table.find([name], in: image)[name] ?? []
         let exact = found.filter { table.name(of: $0, in: image) == name }

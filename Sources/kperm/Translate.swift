@@ -41,7 +41,9 @@ struct Translate: ParsableCommand {
         if json {
             try printJSON(lines)
         } else {
-            for line in lines { print(reverse ? "\(line.physical) \(line.virtual)" : "\(line.virtual) \(line.physical)") }
+            for line in lines {
+                print(reverse ? "\(line.physical) \(line.virtual)" : "\(line.virtual) \(line.physical)")
+            }
         }
     }
 

@@ -35,6 +35,9 @@ struct Verify: ParsableCommand {
 
     func run() throws {
         let original = try openImage(original)
+        guard !PermutedImage.isPermuted(original) else {
+            throw CommandFailure.input("\(original.path): is itself permuted: give the original of OUT first")
+        }
         let permuted = try attempt { [out] () throws(RewriteError) in try PermutedImage.open(out) }
         let result = try attempt { () throws(RewriteError) in try permuted.verify(against: original) }
         if json {

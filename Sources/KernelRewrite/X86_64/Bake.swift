@@ -38,6 +38,7 @@ enum Bake {
         let tableOffset = builder.tableOffset
         try builder.stub(image, table, seedSource)
         if let poke = try TextPoke.change(image, map, analysis.symbols) { builder.changes.append(poke) }
+        builder.changes += try IsolationFlag.changes(image, map, analysis.symbols)
         builder.contents.pad(to: pageSize)
         try builder.setReservedSize()
         return Baked(
@@ -111,7 +112,8 @@ enum Bake {
                 let linear = base &- map.virtualBase.rawValue &+ map.physicalBase.rawValue
                 guard entry & 1 == 1, entry & pageSizeBit != 0, entry & addressMask == linear else {
                     throw refuse(
-                        "level2_kernel_pgt: the entry for \(base.hex) is \(entry.hex), not a large page at \(linear.hex)")
+                        "level2_kernel_pgt: the entry for \(base.hex) is \(entry.hex), not a large page at \(linear.hex)"
+                    )
                 }
                 after.put(place.rawValue + UInt64(contents.count) | tableFlags)
                 let flags = entry & ~addressMask & ~pageSizeBit
@@ -126,7 +128,9 @@ enum Bake {
                 let offset = level2 + 8 * slot
                 guard words(offset, count, image) == entries, let fileOffset = map.fileOffset(of: offset),
                     let before = map.bytes(at: offset, count: 8 * count, in: image)
-                else { throw refuse("the page table at \(level2) shows the image in another way than level2_kernel_pgt") }
+                else {
+                    throw refuse("the page table at \(level2) shows the image in another way than level2_kernel_pgt")
+                }
                 changes.append(
                     Change(
                         fileOffset: fileOffset, address: offset, before: before, after: after,
@@ -180,8 +184,12 @@ enum Bake {
             let initcall = try announcement(image, home.address + UInt64(StubCode.announce))
             let announces = initcall != nil && printk != nil
             let hasFile = initcall != nil && blob != nil && pageOffset != nil
-            if !announces { remarks.append("the kernel log will not say that the kernel is permuted: no printk or initcalls") }
-            if !hasFile { remarks.append("no debugfs file will say that the kernel is permuted: no debugfs or initcalls") }
+            if !announces {
+                remarks.append("the kernel log will not say that the kernel is permuted: no printk or initcalls")
+            }
+            if !hasFile {
+                remarks.append("no debugfs file will say that the kernel is permuted: no debugfs or initcalls")
+            }
 
             let parameters: [UInt64] = [
                 place.rawValue, 0, reserve.address.rawValue, start.address.rawValue,

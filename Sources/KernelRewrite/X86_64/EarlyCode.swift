@@ -100,8 +100,7 @@ struct EarlyCode {
         let object = index.covering(inside).first { $0.size > 0 && $0.kind == .object }
         let pages = object.map { map.pages(of: $0.value..<$0.end) } ?? map.pages(of: inside..<inside + 1)
         for page in pages {
-            let what = object == nil ? "touched before the mapping is live" : "object touched before the mapping is live"
-            pin(map.virtualBase + UInt64(page * pageSize), what, evidence)
+            pin(map.virtualBase + UInt64(page * pageSize), "touched before the mapping is live", evidence)
         }
     }
 
@@ -151,7 +150,9 @@ struct EarlyCode {
 
     /// The name of the function that begins at an address.
     private func name(of address: VirtualAddress, _ table: SymbolTable, _ image: borrowing KernelImage) -> String? {
-        index.covering(address).first { $0.value == address && $0.kind != .object }.map { table.name(of: $0, in: image) }
+        index.covering(address).first { $0.value == address && $0.kind != .object }.map {
+            table.name(of: $0, in: image)
+        }
     }
 
     @_lifetime(borrow image)

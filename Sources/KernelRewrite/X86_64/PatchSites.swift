@@ -50,8 +50,15 @@ enum PatchSites {
 
     /// Code rewritten at run time that no table lists.
     private static let functions = [
-        "ftrace_call", "ftrace_regs_call", "ftrace_graph_call", "ftrace_epilogue", "ftrace_caller", "ftrace_regs_caller",
+        "ftrace_call", "ftrace_regs_call", "ftrace_graph_call", "ftrace_epilogue", "ftrace_caller",
+        "ftrace_regs_caller",
         "__x86_return_thunk", "__x86_indirect_thunk_array", "bpf_dispatcher_xdp_func",
+    ]
+
+    /// String literals in rodata that the kernel takes apart in place.
+    private static let strings = [
+        // The quirk for early Skylake servers hands resctrl's option parser a literal, and that calls strsep.
+        "!cmt,!mbmtotal,!mbmlocal,!l3cat"
     ]
 
     static var symbols: Set<String> {
@@ -64,7 +71,8 @@ enum PatchSites {
     static func find(_ analysis: KernelAnalysis, _ image: borrowing KernelImage) -> [Range<VirtualAddress>] {
         var sites: [Range<VirtualAddress>] = []
         for (start, end) in ranges {
-            guard let start = analysis.symbols.optional(start)?.address, let end = analysis.symbols.optional(end)?.address,
+            guard let start = analysis.symbols.optional(start)?.address,
+                let end = analysis.symbols.optional(end)?.address,
                 start < end
             else { continue }
             sites.append(start..<end)
@@ -88,6 +96,7 @@ enum PatchSites {
             else { continue }
             unsafe read(bytes.span.bytes, at: start, table.entry, into: &sites)
         }
+        sites += literals(analysis, image)
         return sites.mergedRanges
     }
 
@@ -109,7 +118,8 @@ enum PatchSites {
             }
         case .paravirt:
             for offset in stride(from: 0, through: table.byteCount - 16, by: 16) {
-                site(VirtualAddress(table.load(offset, as: UInt64.self)), UInt64(table.load(offset + 9, as: UInt8.self)))
+                site(
+                    VirtualAddress(table.load(offset, as: UInt64.self)), UInt64(table.load(offset + 9, as: UInt8.self)))
             }
         case .alternative:
             guard let size = [12, 14, 13].first(where: { isPlausible(table, entrySize: $0) }) else { return }
@@ -129,5 +139,23 @@ enum PatchSites {
             guard original > 0, replacement <= original else { return false }
         }
         return true
+    }
+
+    private static func literals(_ analysis: KernelAnalysis, _ image: borrowing KernelImage) -> [Range<VirtualAddress>]
+    {
+        guard let start = analysis.symbols.optional("__start_rodata")?.address,
+            let end = analysis.symbols.optional("__end_rodata")?.address, start < end,
+            let first = analysis.map.fileOffset(of: start)
+        else { return [] }
+        let count = min(Int(end - start), image.file.byteCount - first)
+        let rodata = image.file.bytes.extracting(first..<first + count)
+        var found: [Range<VirtualAddress>] = []
+        for text in strings.map({ Array($0.utf8) }) {
+            for at in 0..<max(0, count - text.count) where rodata.load(at, as: UInt8.self) == text[0] {
+                guard text.indices.allSatisfy({ rodata.load(at + $0, as: UInt8.self) == text[$0] }) else { continue }
+                found.append(start + UInt64(at)..<start + UInt64(at + text.count))
+            }
+        }
+        return found
     }
 }

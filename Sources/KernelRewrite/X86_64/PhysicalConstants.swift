@@ -47,7 +47,9 @@ struct PhysicalConstants {
 
     /// The virtual address that a physical constant stands for, or nil if it lies outside the image.
     private func address(_ constant: UInt64) -> VirtualAddress? {
-        guard constant >= map.physicalBase.rawValue, constant <= map.physicalRange.upperBound.rawValue else { return nil }
+        guard constant >= map.physicalBase.rawValue, constant <= map.physicalRange.upperBound.rawValue else {
+            return nil
+        }
         return map.virtualBase + (constant - map.physicalBase.rawValue)
     }
 
@@ -144,7 +146,9 @@ struct PhysicalConstants {
             let value = bytes.reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
             let isTable = value & 1 == 1 && value & 0x80 == 0
             guard isTable, let next = address(value & 0x000f_ffff_ffff_f000), next != table else { continue }
-            pin(next, "page table: the processor reads it by physical address", "entry \(entry) of the table at \(table), from \(name)")
+            pin(
+                next, "page table: the processor reads it by physical address",
+                "entry \(entry) of the table at \(table), from \(name)")
             follow(next, level: level - 1, from: name, image)
         }
     }

@@ -89,7 +89,8 @@ enum Rules {
         ObjectRule(symbol: "init_thread_union", reason: "the first task's stack: in use before the mapping is live"),
         ObjectRule(symbol: "init_stack", reason: "the first task's stack: in use before the mapping is live"),
         ObjectRule(
-            symbol: "initial_gs", extent: .pointedPage, reason: "the first CPU's data: in use before the mapping is live"
+            symbol: "initial_gs", extent: .pointedPage,
+            reason: "the first CPU's data: in use before the mapping is live"
         ),
         ObjectRule(symbol: "boot_params", reason: "handed over by physical address"),
         ObjectRule(symbol: "restore_registers", reason: "resume from hibernation jumps to it physically"),
@@ -149,8 +150,10 @@ enum Rules {
     // MARK: Symbols that the plan itself uses
 
     static let planSymbols: Set<String> = [
-        "_text", "_end", "_sinittext", "__per_cpu_load", "__per_cpu_start", "__per_cpu_end", "level2_kernel_pgt", "init_top_pgt", "start_kernel", "memblock_reserve",
-        "x86_64_start_kernel", "__text_poke", "core_kernel_text", "_printk", "printk", "debugfs_create_blob",
+        "_text", "_end", "_sinittext", "__per_cpu_load", "__per_cpu_start", "__per_cpu_end", "level2_kernel_pgt",
+        "init_top_pgt", "start_kernel", "memblock_reserve",
+        "x86_64_start_kernel", "__text_poke", "core_kernel_text", "pti_init", "pti_clone_pgtable", "_printk", "printk",
+        "debugfs_create_blob",
         "page_offset_base", "__initcall7_start", "__initcall_end", "linux_banner",
     ]
 

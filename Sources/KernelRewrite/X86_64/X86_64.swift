@@ -7,7 +7,7 @@ import KernelImage
 import PagePermutation
 
 extension Architecture {
-    static let x86_64 = Architecture(
+    static let x86 = Architecture(
         name: "x86-64", machine: 62, analyse: X86_64.analyse, bake: Bake.bake, walk: Bake.walk,
         patchSites: PatchSites.find)
 }
@@ -36,7 +36,7 @@ private enum X86_64 {
         let found = early.pins + constants.pins + objects(map, symbols, image) + notes(map, image)
         let pins = found.sorted { $0.pages.lowerBound < $1.pages.lowerBound }
         return KernelAnalysis(
-            architecture: .x86_64, release: release(map, symbols, image), map: map, classes: pages.classes,
+            architecture: .x86, release: release(map, symbols, image), map: map, classes: pages.classes,
             exclusions: pages.exclusions, pins: pins,
             remarks: [
                 "early code: \(early.functions.count) functions, \(early.instructions) instructions followed",
@@ -100,8 +100,8 @@ private enum X86_64 {
         _ map: PageMap, _ symbols: KernelSymbols, _ early: EarlyCode, _ pins: [Pin]
     ) -> [Range<VirtualAddress>] {
         let pages = pins.map { pin in
-            map.virtualBase + UInt64(pin.pages.lowerBound * pageSize)
-                ..< map.virtualBase + UInt64(pin.pages.upperBound * pageSize)
+            map.virtualBase + UInt64(pin.pages.lowerBound * pageSize)..<map.virtualBase
+                + UInt64(pin.pages.upperBound * pageSize)
         }
         let memblock = Rules.memblock.flatMap { symbols.all($0).map(\.range) }
         return (pages + early.handedOver + memblock).mergedRanges

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: MIT
+
+// What the tests of this target share: a directory that goes when they end, the
+// programs they call, and the embedded sample kernel, built once a run. Its
+// variants are made from it by objcopy or by bytes written at a symbol.
+
+import Addressing
+import Foundation
+import KernelImage
+import Testing
+
+@testable import KernelRewrite
+
+/// The top of the checkout.
+let checkout = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+    .deletingLastPathComponent().path
+
+struct ToolFailure: Error {
+    let command: String
+    let output: String
+}
+
+/// Runs a program found on PATH and gives what it printed.
+@discardableResult
+func runTool(_ words: String..., environment: [String: String] = [:]) throws -> String {
+    let process = Process()
+    process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+    process.arguments = words
+    process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
+    let output = Pipe()
+    process.standardOutput = output
+    process.standardInput = FileHandle.nullDevice
+    try process.run()
+    let text = String(decoding: try output.fileHandleForReading.readToEnd() ?? Data(), as: UTF8.self)
+    process.waitUntilExit()
+    guard process.terminationStatus == 0 else {
+        throw ToolFailure(command: words.joined(separator: " "), output: text)
+    }
+    return text
+}
+
+/// A directory that goes with its owner.
+final class Scratch: Sendable {
+    let path: String
+
+    init() throws {
+        path = NSTemporaryDirectory() + "kperm-rewrite-\(UUID().uuidString)"
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+    }
+
+    subscript(name: String) -> String { "\(path)/\(name)" }
+
+    /// Its files, hidden ones too.
+    var files: [String] { get throws { try FileManager.default.contentsOfDirectory(atPath: path).sorted() } }
+
+    deinit { try? FileManager.default.removeItem(atPath: path) }
+}
+
+/// The embedded sample kernel.
+enum Sample {
+    private static let directory = Result { try Scratch() }
+    private static let built = Result {
+        let directory = try Sample.directory.get()
+        atexit {
+            if case .success(let made) = Sample.directory { try? FileManager.default.removeItem(atPath: made.path) }
+        }
+        try runTool("\(checkout)/images/guest/build", directory.path)
+        try runTool(
+            "llvm-objcopy", "--remove-section=.rela*", directory["sample-x86_64"], directory["without-relocations"])
+        return directory
+    }
+
+    static var path: String { get throws { try built.get()["sample-x86_64"] } }
+
+    static var withoutRelocations: String { get throws { try built.get()["without-relocations"] } }
+
+    /// A copy with other bytes at a symbol.
+    static func patched(_ symbol: String, plus offset: Int = 0, with bytes: [UInt8], in scratch: Scratch) throws
+        -> String
+    {
+        let image = try KernelImage.open(try path)
+        let analysis = try KernelAnalysis.of(image)
+        let place = try address(of: symbol, in: image) + UInt64(offset)
+        let at = try #require(analysis.map.fileOffset(of: place))
+        var contents = try readBytes(path)
+        contents.replaceSubrange(at..<at + bytes.count, with: bytes)
+        return try write(contents, to: scratch["patched"])
+    }
+
+    /// A copy that llvm-objcopy changed.
+    static func edited(_ option: String, in scratch: Scratch) throws -> String {
+        try runTool("llvm-objcopy", option, path, scratch["edited"])
+        return scratch["edited"]
+    }
+}
+
+/// The address of a symbol that is there.
+func address(of symbol: String, in image: borrowing KernelImage) throws -> VirtualAddress {
+    let found = try image.symbolTable()?.find([symbol], in: image)[symbol]?.first?.value
+    return try #require(found, "no symbol \(symbol)")
+}
+
+func readBytes(_ path: String) throws -> [UInt8] { try Array(Data(contentsOf: URL(fileURLWithPath: path))) }
+
+@discardableResult
+func write(_ bytes: [UInt8], to path: String) throws -> String {
+    try Data(bytes).write(to: URL(fileURLWithPath: path))
+    return path
+}
+
+extension [UInt8] {
+    /// A little-endian number.
+    func number<T: FixedWidthInteger>(_ offset: Int, as: T.Type) -> T {
+        self[offset..<offset + T.bitWidth / 8].reversed().reduce(0) { $0 << 8 | T($1) }
+    }
+
+    mutating func put(_ value: some FixedWidthInteger, at offset: Int) {
+        for i in 0..<value.bitWidth / 8 { self[offset + i] = UInt8(truncatingIfNeeded: value >> (8 * i)) }
+    }
+
+    mutating func swap(_ a: Int, _ b: Int, bytes: Int) {
+        for i in 0..<bytes { swapAt(a + i, b + i) }
+    }
+}
