@@ -43,8 +43,8 @@ public struct KernelAnalysis: Sendable {
     public let stubEnd: VirtualAddress
     /// Physical address of the kernel's own root page table.
     public let rootTable: PhysicalAddress
-    /// Bytes that the kernel's start writes before the stub is done, besides pinned pages; ascending.
-    public let earlyWrites: [Range<VirtualAddress>]
+    /// Functions that early code calls through the kernel's mapping.
+    let handedOver: [VirtualAddress]
     let symbols: KernelSymbols
     let index: AddressIndex
 
@@ -83,6 +83,8 @@ public struct Architecture: Sendable {
     let walk: @Sendable (KernelAnalysis, VirtualAddress, PhysicalMemory, RawSpan) -> PhysicalAddress?
     /// Bytes of text and rodata that the running kernel itself patches.
     let patchSites: @Sendable (KernelAnalysis, borrowing KernelImage) -> [Range<VirtualAddress>]
+    /// Bytes that the kernel may have written by the end of the stub.
+    let startWrites: @Sendable (KernelAnalysis, borrowing KernelImage) -> [Range<VirtualAddress>]
 
     public static let all: [Architecture] = [.x86]
 
@@ -127,6 +129,11 @@ extension KernelAnalysis {
     /// Bytes of text and rodata that the running kernel itself patches, ascending.
     public func patchSites(in image: borrowing KernelImage) -> [Range<VirtualAddress>] {
         architecture.patchSites(self, image)
+    }
+
+    /// Bytes that the kernel may have written by the end of the stub, ascending.
+    public func startWrites(in image: borrowing KernelImage) -> [Range<VirtualAddress>] {
+        architecture.startWrites(self, image)
     }
 
     /// Whether a symbol's bytes reach into a range.

@@ -208,7 +208,7 @@ struct Boot: AsyncParsableCommand {
         let isLinux = analysis.release != nil
         return GuestExpectation(
             kernelPath: path, table: table, topLevelPageTable: analysis.rootTable, stubEnd: analysis.stubEnd,
-            pages: kinds, contents: { pages[$0.index] }, mayDifferAtStub: analysis.earlyWrites,
+            pages: kinds, contents: { pages[$0.index] }, mayDifferAtStub: analysis.startWrites(in: original),
             patchSites: analysis.patchSites(in: original),
             userspace: isLinux ? .linux(release: analysis.release) : .selfChecking, protectsItself: isLinux)
     }

@@ -20,9 +20,8 @@ import PagePermutation
 struct EarlyCode {
     private(set) var pins: [Pin] = []
     private(set) var functions: [VirtualAddress] = []
-    /// What two kinds of functions refer to that run through the kernel's mapping before the stub is done, and so may
-    /// write: those whose address early code takes, and the one that the stub calls.
-    private(set) var handedOver: [Range<VirtualAddress>] = []
+    /// Functions whose address early code takes: it calls them through the kernel's mapping.
+    private(set) var handedOver: [VirtualAddress] = []
     private(set) var instructions = 0
 
     private let map: PageMap
@@ -31,7 +30,6 @@ struct EarlyCode {
     private var stops: [VirtualAddress: Rules.Stop?] = [:]
     private let file: String
     private var seen: Set<Int> = []
-    private var taken: [Symbol] = []
 
     private struct Path {
         var address: VirtualAddress
@@ -68,10 +66,6 @@ struct EarlyCode {
             if let place = symbols.optional(name) { paths.append(Path(address: place.address, mode: .x86Bits64)) }
         }
         try follow(paths, table, image)
-        if let reserve = symbols.optional("memblock_reserve"), let function = index.function(at: reserve.address) {
-            taken.append(function)
-        }
-        readHandedOver(image)
     }
 
     /// The physical address in the PVH note: owner "Xen", type 18.
@@ -182,27 +176,11 @@ struct EarlyCode {
             {
                 paths.append(path.going(to: relative, .x86Bits64))
             } else if isCode(relative), let other = index.function(at: relative), other.value == relative {
-                taken.append(other)
+                handedOver.append(other.value)
             }
         }
         let isStack = instruction.operands.first == .register("rsp") || instruction.operands.first == .register("esp")
         for reference in references { pinObject(at: reference, isStack: isStack, place) }
-    }
-
-    private mutating func readHandedOver(_ image: borrowing KernelImage) {
-        let decoder = Decoder(.x86Bits64)
-        for function in taken {
-            var at = function.value
-            while at < function.end, let code = code(at: at, image), let instruction = decoder.decode(code, at: at) {
-                let constants = instruction.constants(knownBases: []).map { VirtualAddress($0) }
-                let targets = constants + [instruction.relativeReference].compactMap { $0 }
-                for target in targets where map.page(of: target) != nil && !isCode(target) {
-                    let object = index.covering(target).first { $0.kind == .object && $0.size > 0 }
-                    handedOver.append(object.map { $0.value..<$0.end } ?? target..<target + 8)
-                }
-                at = instruction.next
-            }
-        }
     }
 
     /// Where a path goes on; other ways it may take are added to `paths`.

@@ -9,7 +9,8 @@ import PagePermutation
 extension Architecture {
     static let x86 = Architecture(
         name: "x86-64", machine: 62, analyse: X86_64.analyse, bake: Bake.bake, walk: Bake.walk,
-        patchSites: PatchSites.find)
+        patchSites: PatchSites.find,
+        startWrites: StartWrites.find)
 }
 
 private enum X86_64 {
@@ -28,7 +29,7 @@ private enum X86_64 {
         let pages = try PageClasses(map, symbols)
         let early = try EarlyCode(image, map, table, index, symbols)
         let constants = try PhysicalConstants(image, map, table, index, symbols)
-        let stubEnd = try symbols.require("x86_64_start_kernel", for: "to go on after the boot stub")
+        let stubEnd = try symbols.require("start_kernel", for: "to go on after the boot stub")
         let root = try symbols.require("init_top_pgt", for: "to find the kernel's page tables")
         guard root.address >= map.virtualBase else {
             throw .unsupported(file: image.path, "init_top_pgt at \(root.address) lies outside the image")
@@ -44,7 +45,7 @@ private enum X86_64 {
                     + "\(constants.rangeEnds) of them range ends",
             ],
             stubEnd: stubEnd.address, rootTable: map.physicalBase + (root.address - map.virtualBase),
-            earlyWrites: earlyWrites(map, symbols, early, pins), symbols: symbols, index: index)
+            handedOver: early.handedOver, symbols: symbols, index: index)
     }
 
     /// The pages of objects that rules name.
@@ -92,18 +93,5 @@ private enum X86_64 {
         else { return nil }
         let words = String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self).split(separator: " ")
         return words.count > 2 && words[0] == "Linux" ? String(words[2]) : nil
-    }
-
-    /// Data that the kernel's start writes: pages that early code touches, what the functions it hands over to refer
-    /// to, and, by the stub's call of memblock_reserve, memblock's own arrays.
-    private static func earlyWrites(
-        _ map: PageMap, _ symbols: KernelSymbols, _ early: EarlyCode, _ pins: [Pin]
-    ) -> [Range<VirtualAddress>] {
-        let pages = pins.map { pin in
-            map.virtualBase + UInt64(pin.pages.lowerBound * pageSize)..<map.virtualBase
-                + UInt64(pin.pages.upperBound * pageSize)
-        }
-        let memblock = Rules.memblock.flatMap { symbols.all($0).map(\.range) }
-        return (pages + early.handedOver + memblock).mergedRanges
     }
 }
