@@ -32,7 +32,7 @@ struct RefusalTests {
 
     @Test(arguments: [
         "_text", "_end", "_etext", "__start_rodata", "__end_rodata", "_sdata", "__init_begin", "__init_end",
-        "__bss_start", "__bss_stop", "init_top_pgt", "level2_kernel_pgt", "start_kernel", "x86_64_start_kernel",
+        "__bss_start", "__bss_stop", "init_top_pgt", "level2_kernel_pgt", "start_kernel",
         "memblock_reserve",
     ])
     func symbolMissing(name: String) throws {
