@@ -189,25 +189,25 @@ extension KernelImage {
         guard let data = unsafe data(of: section) else {
             throw ImageError(.malformed, file: path, offset: section.offset, "the symbol table cannot be read")
         }
-        let count = Int(section.size) / (header.is64Bit ? 24 : 16)
-        var symbols: [Symbol] = []
-        symbols.reserveCapacity(count)
         let strings = sections[section.link]
-        for index in 0..<count {
-            var raw = GElf_Sym()
-            guard unsafe gelf_getsym(data, CInt(index), &raw) != nil, UInt64(raw.st_name) < strings.size else {
-                throw ImageError(
-                    .malformed, file: path, offset: section.offset, "symbol \(index): its entry or name is damaged")
-            }
-            guard !raw.st_value.addingReportingOverflow(raw.st_size).overflow else {
-                throw ImageError(
-                    .malformed, file: path, offset: section.offset, "symbol \(index): its addresses overflow")
-            }
-            symbols.append(
+        // libelf gives the whole table in this machine's byte order; a call for each of a hundred thousand symbols
+        // would take longer than the rest of opening a kernel.
+        let buffer = unsafe UnsafeRawBufferPointer(start: data.pointee.d_buf, count: data.pointee.d_size)
+        let symbols =
+            header.is64Bit
+            ? unsafe buffer.bindMemory(to: Elf64_Sym.self).enumerated().map {
                 Symbol(
-                    value: VirtualAddress(raw.st_value), size: raw.st_size, nameOffset: raw.st_name,
-                    index: UInt32(index), section: raw.st_shndx,
-                    kind: Symbol.Kind(rawValue: raw.st_info & 15) ?? .other))
+                    value: VirtualAddress($1.st_value), size: $1.st_size, nameOffset: $1.st_name, index: UInt32($0),
+                    section: $1.st_shndx, kind: Symbol.Kind(rawValue: $1.st_info & 15) ?? .other)
+            }
+            : unsafe buffer.bindMemory(to: Elf32_Sym.self).enumerated().map {
+                Symbol(
+                    value: VirtualAddress(UInt64($1.st_value)), size: UInt64($1.st_size), nameOffset: $1.st_name,
+                    index: UInt32($0), section: $1.st_shndx, kind: Symbol.Kind(rawValue: $1.st_info & 15) ?? .other)
+            }
+        if let damaged = symbols.first(where: { UInt64($0.nameOffset) >= strings.size }) {
+            throw ImageError(
+                .malformed, file: path, offset: section.offset, "symbol \(damaged.index): its name is damaged")
         }
         let names = Int(strings.offset)..<Int(strings.offset + strings.size)
         guard file.bytes.load(names.upperBound - 1, as: UInt8.self) == 0 else {

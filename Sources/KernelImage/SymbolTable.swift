@@ -72,9 +72,9 @@ public struct AddressIndex: Sendable {
     private var starts: [Int32]
     /// Numbers of symbols, page by page.
     private var order: [Int32]
-    /// Pages that the longest symbol covers, and the longest of those that may be functions.
-    private let longest: Int
-    private let longestFunction: Int
+    /// A symbol longer than this, in pages, is in `large`, too: a search goes no further back.
+    private static let reach = 16
+    private var large: [Int32] = []
 
     init(_ symbols: [Symbol], _ range: Range<VirtualAddress>) {
         base = range.lowerBound
@@ -83,15 +83,12 @@ public struct AddressIndex: Sendable {
         let size = range.upperBound.rawValue - lower
         starts = [Int32](repeating: 0, count: Int(size >> 12) + 2)
         var pages = [Int32](repeating: -1, count: symbols.count)
-        var longest: UInt64 = 0
-        var longestFunction: UInt64 = 0
         for (i, symbol) in symbols.enumerated() {
             let offset = symbol.value.rawValue &- lower
             guard offset < size, symbol.kind != .section, symbol.kind != .file else { continue }
             pages[i] = Int32(offset >> 12)
             starts[Int(offset >> 12) + 1] += 1
-            longest = max(longest, symbol.size)
-            if symbol.mayBeFunction { longestFunction = max(longestFunction, symbol.size) }
+            if symbol.size >> 12 >= UInt64(Self.reach) { large.append(Int32(i)) }
         }
         for i in 1..<starts.count { starts[i] += starts[i - 1] }
         order = [Int32](repeating: 0, count: Int(starts[starts.count - 1]))
@@ -100,16 +97,14 @@ public struct AddressIndex: Sendable {
             order[Int(next[Int(page)])] = Int32(i)
             next[Int(page)] += 1
         }
-        self.longest = Int(min(longest, size) >> 12) + 1
-        self.longestFunction = Int(min(longestFunction, size) >> 12) + 1
     }
 
     /// The symbols whose bytes cover an address, the smallest first. Symbols without a size cover their own address.
-    public func covering(_ address: VirtualAddress) -> [Symbol] { covering(address, reach: longest) { _ in true } }
+    public func covering(_ address: VirtualAddress) -> [Symbol] { covering(address) { _ in true } }
 
     /// The function that covers an address: the smallest sized symbol of code there.
     public func function(at address: VirtualAddress) -> Symbol? {
-        covering(address, reach: longestFunction) { $0.mayBeFunction }.first
+        covering(address) { $0.size > 0 && ($0.kind == .function || $0.kind == .none) }.first
     }
 
     /// Whether a symbol with a size begins in a range.
@@ -123,12 +118,14 @@ public struct AddressIndex: Sendable {
         }
     }
 
-    private func covering(_ address: VirtualAddress, reach: Int, where fits: (Symbol) -> Bool) -> [Symbol] {
+    private func covering(_ address: VirtualAddress, where fits: (Symbol) -> Bool) -> [Symbol] {
         guard address >= base else { return [] }
         let page = Int((address - base) / UInt64(pageSize))
         guard page < starts.count - 1 else { return [] }
         var found: [Symbol] = []
-        for i in order[Int(starts[max(0, page - reach)])..<Int(starts[page + 1])] {
+        let near = max(0, page - Self.reach)
+        let far = large.filter { Int((symbols[Int($0)].value - base) / UInt64(pageSize)) < near }
+        for i in order[Int(starts[near])..<Int(starts[page + 1])] + far {
             let symbol = symbols[Int(i)]
             if symbol.value == address || (symbol.value < address && address < symbol.end), fits(symbol) {
                 found.append(symbol)
@@ -136,10 +133,6 @@ public struct AddressIndex: Sendable {
         }
         return found.sorted { ($0.size &- 1, $0.index) < ($1.size &- 1, $1.index) }
     }
-}
-
-extension Symbol {
-    fileprivate var mayBeFunction: Bool { size > 0 && (kind == .function || kind == .none) }
 }
 
 extension RawSpan {

@@ -75,7 +75,7 @@ extension TranslationTable {
         var out: [UInt8] = []
         out.reserveCapacity(TableLookup.byteCount(pages: pageCount))
         func put<T: FixedWidthInteger>(_ value: T) {
-            for i in 0..<(T.bitWidth / 8) { out.append(UInt8(truncatingIfNeeded: value >> (8 * i))) }
+            unsafe withUnsafeBytes(of: value.littleEndian) { unsafe out.append(contentsOf: $0) }
         }
         put(TableLookup.magic)
         put(TableLookup.version)

@@ -4,12 +4,13 @@
 // check that failed, 2 bad usage or input.
 
 import ArgumentParser
+import Dispatch
 import Glibc
 
 /// The version of the tool, and the number of the drawing algorithm it carries.
 let kpermVersion = "0.1.0"
 
-struct Kperm: AsyncParsableCommand {
+struct Kperm: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "kperm",
         abstract: "Permute the physical page frames under a kernel image.",
@@ -32,39 +33,54 @@ struct Kperm: AsyncParsableCommand {
 
 @main
 enum Entry {
-    static func main() async {
-        var status = await run()
-        if fflush(nil) != 0 {
+    static func main() {
+        do {
+            var command = try Kperm.parseAsRoot()
+            // Only boot waits for other processes. A second thread for the others would cost more than parsing does.
+            if let boot = command as? Boot {
+                Task { finish(await status(of: boot)) }
+                dispatchMain()
+            }
+            try command.run()
+            finish(0)
+        } catch {
+            finish(report(error))
+        }
+    }
+
+    private static func status(of boot: Boot) async -> CInt {
+        do {
+            try await boot.run()
+            return 0
+        } catch {
+            return report(error)
+        }
+    }
+
+    private static func finish(_ status: CInt) -> Never {
+        guard fflush(nil) == 0 else {
             printError("kperm: cannot write to standard output: \(unsafe String(cString: strerror(errno)))")
-            status = max(status, 2)
+            exit(max(status, 2))
         }
         exit(status)
     }
 
-    private static func run() async -> CInt {
-        do {
-            var command = try Kperm.parseAsRoot()
-            if var command = command as? any AsyncParsableCommand {
-                try await command.run()
-            } else {
-                try command.run()
-            }
-            return 0
-        } catch let failure as CommandFailure {
+    /// Prints what went wrong, or what was asked for by --help, and gives the exit status.
+    private static func report(_ error: any Error) -> CInt {
+        if let failure = error as? CommandFailure {
             printError("kperm: \(failure.message)")
             return failure.status
-        } catch {
-            let status = Kperm.exitCode(for: error)
-            let message = Kperm.fullMessage(for: error)
-            if status == .success {
-                print(message)
-            } else if status == .validationFailure {
-                let line = Kperm.message(for: error).split(separator: "\n").joined(separator: " ")
-                printError("kperm: \(line) (--help explains)")
-            } else if !message.isEmpty {
-                printError(message)
-            }
-            return status == .validationFailure ? 2 : status.rawValue
         }
+        let status = Kperm.exitCode(for: error)
+        let message = Kperm.fullMessage(for: error)
+        if status == .success {
+            print(message)
+        } else if status == .validationFailure {
+            let line = Kperm.message(for: error).split(separator: "\n").joined(separator: " ")
+            printError("kperm: \(line) (--help explains)")
+        } else if !message.isEmpty {
+            printError(message)
+        }
+        return status == .validationFailure ? 2 : status.rawValue
     }
 }

@@ -319,7 +319,7 @@ enum Bake {
 
 extension [UInt8] {
     fileprivate mutating func put(_ value: UInt64) {
-        for i in 0..<8 { append(UInt8(truncatingIfNeeded: value >> (8 * i))) }
+        unsafe Swift.withUnsafeBytes(of: value.littleEndian) { unsafe append(contentsOf: $0) }
     }
 
     fileprivate mutating func replace(at offset: Int, with value: UInt64) {

@@ -89,12 +89,14 @@ struct EarlyCode {
 
     /// Pins all of what a reference names: the object it points into, however many pages that has. A stack is named by
     /// its end and used below it.
-    private mutating func pinObject(at reference: VirtualAddress, isStack: Bool, _ evidence: String) {
+    private mutating func pinObject(
+        at reference: VirtualAddress, isStack: Bool, _ evidence: @autoclosure () -> String
+    ) {
         let inside = isStack ? reference + UInt64.max : reference
         let object = index.covering(inside).first { $0.size > 0 && $0.kind == .object }
         let pages = object.map { map.pages(of: $0.value..<$0.end) } ?? map.pages(of: inside..<inside + 1)
         for page in pages {
-            pin(map.virtualBase + UInt64(page * pageSize), "touched before the mapping is live", evidence)
+            pin(map.virtualBase + UInt64(page * pageSize), "touched before the mapping is live", evidence())
         }
     }
 
@@ -162,9 +164,9 @@ struct EarlyCode {
     private mutating func examine(
         _ instruction: Instruction, in function: Symbol?, _ path: Path, _ paths: inout [Path]
     ) {
-        let place = "\(instruction.mnemonic) at \(instruction.address)"
-        pin(instruction.address, "runs before the mapping is live", place)
-        pin(instruction.next + UInt64.max, "runs before the mapping is live", place)
+        func place() -> String { "\(instruction.mnemonic) at \(instruction.address)" }
+        pin(instruction.address, "runs before the mapping is live", place())
+        pin(instruction.next + UInt64.max, "runs before the mapping is live", place())
         var references = instruction.constants(knownBases: path.anchors.keys).compactMap { constant in
             let virtual = VirtualAddress(constant)
             return map.page(of: virtual) != nil ? virtual : address(physical: constant)
@@ -180,7 +182,7 @@ struct EarlyCode {
             }
         }
         let isStack = instruction.operands.first == .register("rsp") || instruction.operands.first == .register("esp")
-        for reference in references { pinObject(at: reference, isStack: isStack, place) }
+        for reference in references { pinObject(at: reference, isStack: isStack, place()) }
     }
 
     /// Where a path goes on; other ways it may take are added to `paths`.

@@ -108,7 +108,7 @@ struct PhysicalConstants {
 
     /// Where `movabs` with a value of 32 bits stands: REX.W (0x48 or 0x49), B8+r, then eight bytes of which the last four
     /// are zero. Every byte of the text passes through this loop, so it looks at 32 places at a time: a byte of `misses`
-    /// is zero only where all six bytes that are looked at fit.
+    /// is zero only where both bytes of the opcode fit.
     private static func shortMovabs(_ code: RawSpan) -> [Int] {
         typealias Block = SIMD4<UInt64>
         func all(_ byte: UInt64) -> Block { Block(repeating: byte &* 0x0101_0101_0101_0101) }
@@ -119,14 +119,13 @@ struct PhysicalConstants {
             func check(_ places: Range<Int>) {
                 for place in places {
                     let opcode = unsafe start.loadUnaligned(fromByteOffset: place, as: UInt16.self)
-                    let upper = unsafe start.loadUnaligned(fromByteOffset: place + 6, as: UInt32.self)
-                    if opcode & 0xf8fe == 0xb848, upper == 0 { found.append(place) }
+                    guard opcode & 0xf8fe == 0xb848 else { continue }
+                    if unsafe start.loadUnaligned(fromByteOffset: place + 6, as: UInt32.self) == 0 { found.append(place) }
                 }
             }
             var at = 0
             while at + 41 <= buffer.count {
-                let upper = block(at + 6) | block(at + 7) | block(at + 8) | block(at + 9)
-                let misses = (block(at) & all(0xfe)) ^ all(0x48) | (block(at + 1) & all(0xf8)) ^ all(0xb8) | upper
+                let misses = (block(at) & all(0xfe)) ^ all(0x48) | (block(at + 1) & all(0xf8)) ^ all(0xb8)
                 let hits = (misses &- all(0x01)) & ~misses & all(0x80)
                 if hits[0] | hits[1] | hits[2] | hits[3] != 0 { check(at..<at + 32) }
                 at += 32
