@@ -83,8 +83,6 @@ public struct Decoder: ~Copyable {
     }
 
     private var handle: csh = 0
-    /// Where capstone puts an instruction; one for all, because making one costs as much as decoding it.
-    private let raw: UnsafeMutablePointer<cs_insn>
     private let mode: Mode
 
     public init(_ mode: Mode) {
@@ -92,18 +90,18 @@ public struct Decoder: ~Copyable {
         let status = unsafe cs_open(CS_ARCH_X86, mode == .x86Bits32 ? CS_MODE_32 : CS_MODE_64, &handle)
         precondition(status == CS_ERR_OK, "capstone is built with x86")
         cs_option(handle, CS_OPT_DETAIL, Int(CS_OPT_ON.rawValue))
-        guard let raw = unsafe cs_malloc(handle) else { fatalError("no memory for an instruction") }
-        unsafe self.raw = raw
     }
 
     deinit {
-        unsafe cs_free(raw, 1)
         var handle = handle
         unsafe cs_close(&handle)
     }
 
     /// The instruction that begins the bytes, or nil when they are none.
     public func decode(_ bytes: RawSpan, at address: VirtualAddress) -> Instruction? {
+        // One for each instruction: in one that is used again, capstone 4 leaves operands of the last.
+        guard let raw = unsafe cs_malloc(handle) else { return nil }
+        defer { unsafe cs_free(raw, 1) }
         let known: Instruction? = unsafe bytes.withUnsafeBytes { buffer in
             var code = unsafe buffer.baseAddress?.assumingMemoryBound(to: UInt8.self)
             var size = buffer.count

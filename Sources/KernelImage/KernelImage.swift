@@ -205,9 +205,14 @@ extension KernelImage {
                     value: VirtualAddress(UInt64($1.st_value)), size: UInt64($1.st_size), nameOffset: $1.st_name,
                     index: UInt32($0), section: $1.st_shndx, kind: Symbol.Kind(rawValue: $1.st_info & 15) ?? .other)
             }
-        if let damaged = symbols.first(where: { UInt64($0.nameOffset) >= strings.size }) {
-            throw ImageError(
-                .malformed, file: path, offset: section.offset, "symbol \(damaged.index): its name is damaged")
+        for symbol in symbols {
+            guard UInt64(symbol.nameOffset) < strings.size, symbol.size < 1 << 32,
+                !symbol.value.rawValue.addingReportingOverflow(max(symbol.size, 1)).overflow
+            else {
+                throw ImageError(
+                    .malformed, file: path, offset: section.offset,
+                    "symbol \(symbol.index): its name, address or size is damaged")
+            }
         }
         let names = Int(strings.offset)..<Int(strings.offset + strings.size)
         guard file.bytes.load(names.upperBound - 1, as: UInt8.self) == 0 else {

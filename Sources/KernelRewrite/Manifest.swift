@@ -146,9 +146,9 @@ public struct Manifest: Codable, Equatable, Sendable {
     ///
     /// - Throws: `RewriteError.unsupported` for a granule or range that no tool of ours writes.
     func request(file: String) throws(RewriteError) -> Request {
-        guard let granule = Granule(rawValue: granule), (pins + glue).allSatisfy({ $0.first <= $0.end }) else {
-            throw .unsupported(file: file, "the manifest is damaged: granule \(granule) or a page range")
-        }
+        guard let granule = Granule(rawValue: granule), ["fresh", "given"].contains(seed),
+            (pins + glue).allSatisfy({ $0.first <= $0.end })
+        else { throw .unsupported(file: file, "the manifest is damaged: granule, seed or a page range") }
         return Request(
             encoding: encoding, granule: granule,
             pins: pins.map { Pin(pages: $0.first..<$0.end, reason: $0.reason, evidence: $0.evidence) },

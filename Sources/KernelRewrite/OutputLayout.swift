@@ -52,10 +52,12 @@ struct OutputLayout {
         let noteBytes = 72
         let headersOffset = noteOffset + noteBytes
         segments.append(behind)
-        segments.append(
+        // Before the kernel's own notes: some loaders believe only the last note segment, and look for the PVH entry.
+        segments.insert(
             Segment(
                 type: Segment.note, flags: 4, offset: UInt64(noteOffset), virtualAddress: VirtualAddress(0),
-                physicalAddress: PhysicalAddress(0), fileSize: 68, memorySize: 68, alignment: 4))
+                physicalAddress: PhysicalAddress(0), fileSize: 68, memorySize: 68, alignment: 4),
+            at: segments.firstIndex { $0.type == Segment.note } ?? segments.endIndex)
         let headers = image.encode(segments)
         let after = try wrapping(RewriteError.image) { [segments] () throws(ImageError) in
             try image.encodedHeader(

@@ -72,7 +72,18 @@ public struct PermutedImage: ~Copyable {
             bytes.load($0, as: UInt8.self)
         }
         do {
-            return try (table, Manifest.decode(text))
+            let manifest = try Manifest.decode(text)
+            let places =
+                manifest.patches.map { ($0.offset, $0.before.utf8.count / 2) }
+                + manifest.displaced.map { ($0.offset, $0.bytes.utf8.count / 2) }
+            let size = Int(note.originalBytes)
+            for (offset, count) in places where offset < 0 || count > size || offset > size - count {
+                throw RewriteError.unsupported(
+                    file: path, "damaged: the manifest speaks of byte \(offset) of an original of \(size) bytes")
+            }
+            return (table, manifest)
+        } catch let error as RewriteError {
+            throw error
         } catch {
             throw .unsupported(file: path, "damaged: the manifest at byte \(note.manifestOffset.hex) does not parse")
         }
@@ -134,11 +145,7 @@ public struct PermutedImage: ~Copyable {
             for displaced in manifest.displaced { try output.write(bytes(displaced.bytes), at: displaced.offset) }
         }
         for patch in manifest.patches {
-            let before = try bytes(patch.before)
-            guard patch.offset >= 0, patch.offset + before.count <= size else {
-                throw .unsupported(file: image.path, "damaged: a patch at \(patch.offset) lies outside the original")
-            }
-            try output.write(before, at: patch.offset)
+            try output.write(bytes(patch.before), at: patch.offset)
         }
         try output.truncate(to: size)
     }

@@ -22,7 +22,8 @@ public struct PhysicalMemory: Sendable {
     init(segments: [Segment], file: String) throws(RewriteError) {
         pieces = segments.filter { $0.type == Segment.load && $0.memorySize > 0 }.map {
             Piece(
-                range: $0.physicalAddress..<$0.physicalAddress + $0.memorySize, fileOffset: Int($0.offset),
+                range: $0.physicalAddress..<$0.physicalAddress + $0.memorySize,
+                fileOffset: $0.fileSize > 0 ? Int($0.offset) : 0,
                 fileBytes: Int($0.fileSize))
         }.sorted { $0.range.lowerBound < $1.range.lowerBound }
         for (low, high) in zip(pieces, pieces.dropFirst()) where low.range.upperBound > high.range.lowerBound {

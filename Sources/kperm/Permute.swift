@@ -88,6 +88,7 @@ struct Permute: ParsableCommand {
         }
     }
 
+    /// A seed file is short; whatever was read is wiped again.
     private func readText(_ path: String) throws -> String {
         let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else {
@@ -95,11 +96,20 @@ struct Permute: ParsableCommand {
         }
         defer { close(descriptor) }
         var bytes = [UInt8](repeating: 0, count: 4096)
-        let count = unsafe read(descriptor, &bytes, bytes.count)
-        guard count >= 0 else {
-            throw CommandFailure.input("\(path): cannot read: \(unsafe String(cString: strerror(errno)))")
+        defer { for i in bytes.indices { bytes[i] = 0 } }
+        var length = 0
+        while length < bytes.count {
+            let count = unsafe bytes.withUnsafeMutableBytes {
+                unsafe read(descriptor, $0.baseAddress.map { unsafe $0 + length }, $0.count - length)
+            }
+            if count < 0, errno == EINTR { continue }
+            guard count >= 0 else {
+                throw CommandFailure.input("\(path): cannot read: \(unsafe String(cString: strerror(errno)))")
+            }
+            if count == 0 { return String(decoding: bytes[..<length], as: UTF8.self) }
+            length += count
         }
-        return String(decoding: bytes.prefix(count), as: UTF8.self)
+        throw CommandFailure.input("\(path): too long for a seed")
     }
 
     func run() throws {

@@ -100,7 +100,9 @@ struct Addresses {
         guard let offset = parseNumber(parts[1]) else {
             throw CommandFailure.input("\(text): \(parts[1]) is not a number of bytes")
         }
-        return symbol.value + offset..<symbol.value + offset + 1
+        let (place, overflow) = symbol.value.rawValue.addingReportingOverflow(offset)
+        guard !overflow, place < .max else { throw CommandFailure.input("\(text): no such address") }
+        return VirtualAddress(place)..<VirtualAddress(place + 1)
     }
 
     /// The pages that a specification names: "SYMBOL", "SYMBOL+OFFSET", "0xADDR", "FROM..TO" (TO excluded) of any of

@@ -85,8 +85,8 @@ struct AbsurdHeaderTests {
         ([.section("sh_link outside", 6, 40, 200, 4)], "the symbol table has no string table"),
         ([.section("sh_link to text", 6, 40, 1, 4)], "the symbol table has no string table"),
         ([Patch("string table without an end", 0x136, 0x78, 1)], "the string table has no end"),
-        ([Patch("st_name outside", 0x118, 7, 4)], "symbol 1: its entry or name is damaged"),
-        ([.section("string table of no size", 7, 32, 0)], "symbol 0: its entry or name is damaged"),
+        ([Patch("st_name outside", 0x118, 7, 4)], "symbol 1: its name, address or size is damaged"),
+        ([.section("string table of no size", 7, 32, 0)], "symbol 0: its name, address or size is damaged"),
         (
             [.section("no whole symbol", 6, 32, 8), .section("no names", 7, 32, 0), .section("at byte 0", 7, 24, 0)],
             "the symbol table"

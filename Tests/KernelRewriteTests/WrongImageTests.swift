@@ -29,7 +29,7 @@ struct Victim {
         table = permuted.table
         segments = permuted.image.segments
         programHeaders = Int(permuted.image.header.programHeaderOffset)
-        baked = segments[segments.count - 2]
+        baked = try #require(segments.last { $0.type == Segment.load })
     }
 
     /// What is wrong with a spoilt copy: findings of `verify`, or why it does not open. Empty when nothing is seen.

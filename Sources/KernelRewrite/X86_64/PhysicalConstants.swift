@@ -10,6 +10,8 @@
 //   - `movabs $constant, %reg`: compilers use the 64-bit form only for values
 //     they do not know, so in a kernel these are relocated words, too;
 //   - page tables in the image, followed from their roots.
+//
+// A fourth form holds no constant and is computed: TranslatedConstants.swift.
 
 import Addressing
 import KernelImage
@@ -22,6 +24,7 @@ struct PhysicalConstants {
     private(set) var rangeEnds = 0
     private(set) var relocated = 0
     private(set) var immediates = 0
+    private(set) var translated = 0
 
     private let map: PageMap
     private let classEnds: Set<VirtualAddress>
@@ -39,6 +42,11 @@ struct PhysicalConstants {
                 + image.sections.filter(\.isAllocated).map(\.end) + [map.virtualRange.upperBound])
         try relocations(image, table)
         instructions(image)
+        let computed = TranslatedConstants(image, map)
+        translated = computed.found.count
+        for (target, place) in computed.found {
+            pin(target, "translated to its physical address", "the code at \(place) computes it")
+        }
         for name in Rules.rootTables {
             guard let root = symbols.optional(name) else { continue }
             follow(root.address, level: 4, from: name, image)
@@ -120,7 +128,9 @@ struct PhysicalConstants {
                 for place in places {
                     let opcode = unsafe start.loadUnaligned(fromByteOffset: place, as: UInt16.self)
                     guard opcode & 0xf8fe == 0xb848 else { continue }
-                    if unsafe start.loadUnaligned(fromByteOffset: place + 6, as: UInt32.self) == 0 { found.append(place) }
+                    if unsafe start.loadUnaligned(fromByteOffset: place + 6, as: UInt32.self) == 0 {
+                        found.append(place)
+                    }
                 }
             }
             var at = 0

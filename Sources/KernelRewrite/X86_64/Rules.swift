@@ -76,6 +76,7 @@ enum Rules {
         ObjectRule(symbol: "level1_fixmap_pgt", reason: pageTable),
         ObjectRule(symbol: "early_dynamic_pgts", reason: pageTable),
         ObjectRule(symbol: "bm_pte", reason: pageTable + " (early_ioremap_init installs it by __pa)"),
+        ObjectRule(symbol: "espfix_pud_page", reason: pageTable + " (init_espfix_bsp installs it by __pa)"),
         ObjectRule(symbol: "level3_user_vsyscall", reason: pageTable + " (Xen)"),
         ObjectRule(symbol: "dummy_mapping", reason: "Xen maps it by its frame number"),
         ObjectRule(symbol: "xen_remap_buf", reason: "Xen remaps through it by its frame number"),
@@ -96,6 +97,8 @@ enum Rules {
         ObjectRule(symbol: "restore_registers", reason: "resume from hibernation jumps to it physically"),
         ObjectRule(symbol: "relocate_kernel", reason: "kexec maps and runs it at its physical address"),
         ObjectRule(symbol: "__efi64_thunk_ret_tramp", reason: "EFI mixed mode maps it by its physical address"),
+        ObjectRule(
+            symbol: "asm_acpi_mp_play_dead", reason: "mapped at its physical address when a processor is handed back"),
         ObjectRule(symbol: "tsc_pg", reason: "Hyper-V writes the page by its frame number"),
         ObjectRule(symbol: "hv_extended_cap", reason: "Hyper-V writes it by its physical address"),
     ]

@@ -42,6 +42,7 @@ private enum X86_64 {
             remarks: [
                 "early code: \(early.functions.count) functions, \(early.instructions) instructions followed",
                 "physical constants: \(constants.relocated) relocated words, \(constants.immediates) in instructions, "
+                    + "\(constants.translated) computed, "
                     + "\(constants.rangeEnds) of them range ends",
             ],
             stubEnd: stubEnd.address, rootTable: map.physicalBase + (root.address - map.virtualBase),
