@@ -72,7 +72,7 @@ public struct Architecture: Sendable {
     public let name: String
     /// ELF machine number.
     let machine: UInt16
-    /// How many bytes lie behind the image in memory, and where page tables point, depends on the analysis only.
+    /// Reads a kernel, or refuses it.
     let analyse: @Sendable (borrowing KernelImage) throws(RewriteError) -> KernelAnalysis
     /// The memory behind the image and the changes in it, for one permutation.
     let bake:
@@ -139,12 +139,6 @@ extension KernelAnalysis {
     /// Whether a symbol's bytes reach into a range.
     func isCovered(_ range: Range<VirtualAddress>) -> Bool {
         index.covering(range.lowerBound).contains { $0.size > 0 } || index.begins(in: range)
-    }
-
-    /// Little-endian words of the image at a virtual address, or nil where the file has none.
-    func word(at address: VirtualAddress, in image: borrowing KernelImage) -> UInt64? {
-        guard let bytes = bytes(at: address, count: 8, in: image) else { return nil }
-        return bytes.reversed().reduce(0) { $0 << 8 | UInt64($1) }
     }
 
     func bytes(at address: VirtualAddress, count: Int, in image: borrowing KernelImage) -> [UInt8]? {
