@@ -107,6 +107,18 @@ public struct AddressIndex: Sendable {
         covering(address) { $0.size > 0 && ($0.kind == .function || $0.kind == .none) }.first
     }
 
+    /// The lowest address behind this one at which a symbol begins.
+    public func next(after address: VirtualAddress) -> VirtualAddress? {
+        guard address >= base else { return nil }
+        var page = Int((address - base) / UInt64(pageSize))
+        while page < starts.count - 1 {
+            let here = order[Int(starts[page])..<Int(starts[page + 1])].map { symbols[Int($0)].value }
+            if let next = here.filter({ $0 > address }).min() { return next }
+            page += 1
+        }
+        return nil
+    }
+
     /// Whether a symbol with a size begins in a range.
     public func begins(in range: Range<VirtualAddress>) -> Bool {
         guard range.lowerBound >= base, !range.isEmpty else { return false }

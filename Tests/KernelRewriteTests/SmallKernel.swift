@@ -64,6 +64,10 @@ final class SmallKernel {
 
     func earlyCode() throws(RewriteError) -> EarlyCode { try EarlyCode(image, map, table, index, symbols) }
 
+    func physicalConstants() throws(RewriteError) -> PhysicalConstants {
+        try PhysicalConstants(image, map, table, index, symbols)
+    }
+
     func textPoke() throws(RewriteError) -> Change? { try TextPoke.change(image, map, symbols) }
 
     /// The page a symbol lies in.

@@ -102,6 +102,9 @@ enum Bake {
             let slot = first >> largePage & 511
             let count = Int((map.virtualRange.upperBound.rawValue - first + largeSize - 1) >> largePage)
             guard Int(slot) + count <= entriesPerTable else { throw refuse("the image crosses a border of 1 GB") }
+            guard secondLevel(from: "init_top_pgt", image) == shown else {
+                throw refuse("init_top_pgt does not lead to level2_kernel_pgt: kperm does not know these page tables")
+            }
             let tables = Set([shown] + Rules.rootTables.compactMap { secondLevel(from: $0, image) }).sorted()
             guard let entries = words(shown + 8 * slot, count, image) else {
                 throw refuse("level2_kernel_pgt at \(shown) has no contents")
@@ -299,11 +302,12 @@ enum Bake {
             else { return nil }
             let offset = Int32(bitPattern: before.reversed().reduce(UInt32(0)) { $0 << 8 | UInt32($1) })
             let initcall = first + UInt64(bitPattern: Int64(offset))
-            let inInit = analysis.map.page(of: initcall) != nil
-            let isCode = image.sections.contains {
-                $0.isExecutable && $0.isAllocated && $0.address <= initcall && initcall < $0.end
+            func isCode(_ address: VirtualAddress) -> Bool {
+                image.sections.contains {
+                    $0.isExecutable && $0.isAllocated && $0.address <= address && address < $0.end
+                }
             }
-            guard inInit, isCode else { return nil }
+            guard map.page(of: initcall) != nil, isCode(initcall), !isCode(first) else { return nil }
             let relative = Int64(bitPattern: target.rawValue &- first.rawValue)
             guard let fits = Int32(exactly: relative) else { return nil }
             changes.append(

@@ -59,9 +59,10 @@ struct EarlyCode {
             paths.append(Path(address: pvh, mode: .x86Bits32))
         }
         let entry = VirtualAddress(image.header.entry)
-        if let start = map.page(of: entry) != nil ? entry : address(physical: image.header.entry) {
-            paths.append(Path(address: start, mode: .x86Bits64))
+        guard let start = map.page(of: entry) != nil ? entry : address(physical: image.header.entry) else {
+            throw .unsupported(file: file, "the entry point \(entry) lies outside the image")
         }
+        paths.append(Path(address: start, mode: .x86Bits64))
         for name in Rules.earlyEntries {
             if let place = symbols.optional(name) { paths.append(Path(address: place.address, mode: .x86Bits64)) }
         }

@@ -61,13 +61,17 @@ struct PhysicalConstants {
         return map.virtualBase + (constant - map.physicalBase.rawValue)
     }
 
+    /// Pins what a physical address names: the object there; a marker of the linker's, which has no size, names all up to
+    /// the next symbol.
     private mutating func pin(_ target: VirtualAddress, _ reason: String, _ evidence: @autoclosure () -> String) {
         let covering = index.covering(target).filter { $0.size > 0 }
         if covering.isEmpty, classEnds.contains(target) || classEnds.contains(target + 1) {
             rangeEnds += 1
             return
         }
-        let object = covering.first { $0.kind == .object }.map { $0.value..<$0.end } ?? target..<target + 1
+        let object =
+            covering.first { $0.kind == .object }.map { $0.value..<$0.end }
+            ?? (covering.isEmpty ? target..<(index.next(after: target) ?? target + 1) : target..<target + 1)
         for page in map.pages(of: object) where seen.insert(page).inserted {
             pins.append(Pin(pages: page..<page + 1, reason: reason, evidence: evidence()))
         }
