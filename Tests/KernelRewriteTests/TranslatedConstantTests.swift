@@ -21,7 +21,16 @@ struct TranslatedConstantTests {
             object: .quad 0
             """, names: ["object"])
         let object = try #require(kernel.symbols.optional("object")).address
-        return TranslatedConstants(kernel.image, kernel.map).found.map { VirtualAddress($0.target - object) }
+        return translated(kernel.image, kernel.map).map { VirtualAddress($0 - object) }
+    }
+
+    private func translated(_ image: borrowing KernelImage, _ map: PageMap) -> [VirtualAddress] {
+        var computed = TranslatedConstants(map)
+        for section in image.sections where section.name == ".text" {
+            let code = image.file.bytes.extracting(Int(section.offset)..<Int(section.offset + section.size))
+            computed.add(ConstantScan(code).halves, in: code, at: section.address)
+        }
+        return computed.found.map(\.target)
     }
 
     @Test(arguments: [

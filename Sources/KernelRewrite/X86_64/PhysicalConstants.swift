@@ -42,11 +42,6 @@ struct PhysicalConstants {
                 + image.sections.filter(\.isAllocated).map(\.end) + [map.virtualRange.upperBound])
         try relocations(image, table)
         instructions(image)
-        let computed = TranslatedConstants(image, map)
-        translated = computed.found.count
-        for (target, place) in computed.found {
-            pin(target, "translated to its physical address", "the code at \(place) computes it")
-        }
         for name in Rules.rootTables {
             guard let root = symbols.optional(name) else { continue }
             follow(root.address, level: 4, from: name, image)
@@ -102,12 +97,13 @@ struct PhysicalConstants {
         }
     }
 
-    /// Looks for `movabs` with a physical constant.
+    /// Looks for `movabs` with a physical constant, and for addresses that code translates.
     private mutating func instructions(_ image: borrowing KernelImage) {
-        guard map.physicalRange.upperBound.rawValue < 1 << 32 else { return }
+        var computed = TranslatedConstants(map)
         for section in image.sections where section.isExecutable && section.isAllocated && !section.isNoBits {
             let code = image.file.bytes.extracting(Int(section.offset)..<Int(section.offset + section.size))
-            for place in Self.shortMovabs(code) {
+            let scan = ConstantScan(code)
+            for place in scan.shortMovabs {
                 let value = UInt64(code.load(place + 2, as: UInt32.self))
                 guard let target = address(value) else { continue }
                 immediates += 1
@@ -115,38 +111,12 @@ struct PhysicalConstants {
                     target, "named by its physical address",
                     "movabs $\(value.hex) at \(section.address + UInt64(place))")
             }
+            computed.add(scan.halves, in: code, at: section.address)
         }
-    }
-
-    /// Where `movabs` with a value of 32 bits stands: REX.W (0x48 or 0x49), B8+r, then eight bytes of which the last four
-    /// are zero. Every byte of the text passes through this loop, so it looks at 32 places at a time: a byte of `misses`
-    /// is zero only where both bytes of the opcode fit.
-    private static func shortMovabs(_ code: RawSpan) -> [Int] {
-        typealias Block = SIMD4<UInt64>
-        func all(_ byte: UInt64) -> Block { Block(repeating: byte &* 0x0101_0101_0101_0101) }
-        var found: [Int] = []
-        unsafe code.withUnsafeBytes { buffer in
-            guard let start = buffer.baseAddress else { return }
-            func block(_ offset: Int) -> Block { unsafe start.loadUnaligned(fromByteOffset: offset, as: Block.self) }
-            func check(_ places: Range<Int>) {
-                for place in places {
-                    let opcode = unsafe start.loadUnaligned(fromByteOffset: place, as: UInt16.self)
-                    guard opcode & 0xf8fe == 0xb848 else { continue }
-                    if unsafe start.loadUnaligned(fromByteOffset: place + 6, as: UInt32.self) == 0 {
-                        found.append(place)
-                    }
-                }
-            }
-            var at = 0
-            while at + 41 <= buffer.count {
-                let misses = (block(at) & all(0xfe)) ^ all(0x48) | (block(at + 1) & all(0xf8)) ^ all(0xb8)
-                let hits = (misses &- all(0x01)) & ~misses & all(0x80)
-                if hits[0] | hits[1] | hits[2] | hits[3] != 0 { check(at..<at + 32) }
-                at += 32
-            }
-            if at + 10 <= buffer.count { check(at..<buffer.count - 9) }
+        translated = computed.found.count
+        for (target, place) in computed.found {
+            pin(target, "translated to its physical address", "the code at \(place) computes it")
         }
-        return found
     }
 
     /// Pins the tables that a page table in the image leads to.

@@ -23,53 +23,33 @@ struct TranslatedConstants {
     /// Objects translated, and where.
     private(set) var found: [(target: VirtualAddress, place: VirtualAddress)] = []
 
-    init(_ image: borrowing KernelImage, _ map: PageMap) {
+    private let addresses: Range<UInt32>
+    private let map: PageMap
+
+    init(_ map: PageMap) {
+        self.map = map
         let low = UInt32(truncatingIfNeeded: map.virtualRange.lowerBound.rawValue)
         let high = UInt32(truncatingIfNeeded: map.virtualRange.upperBound.rawValue)
-        guard low < high, low > 1 << 31 else { return }
-        let decoder = Decoder(.x86Bits64)
-        for section in image.sections where section.isExecutable && section.isAllocated && !section.isNoBits {
-            let code = image.file.bytes.extracting(Int(section.offset)..<Int(section.offset + section.size))
-            for place in Self.halves(code) {
-                guard let start = Self.start(of: place, code, low..<high) else { continue }
-                follow(decoder, code, from: start, to: min(place + Self.after, code.byteCount), section.address, map)
-            }
-        }
+        addresses = low > 1 << 31 && low < high ? low..<high : 0..<0
     }
 
-    /// Where the 32-bit constant 0x80000000 stands, 32 places at a time.
-    private static func halves(_ code: RawSpan) -> [Int] {
-        typealias Block = SIMD4<UInt64>
-        var found: [Int] = []
-        unsafe code.withUnsafeBytes { buffer in
-            guard let start = buffer.baseAddress else { return }
-            func block(_ offset: Int) -> Block { unsafe start.loadUnaligned(fromByteOffset: offset, as: Block.self) }
-            func check(_ places: Range<Int>) {
-                for place in places
-                where unsafe start.loadUnaligned(fromByteOffset: place, as: UInt32.self) == 0x8000_0000 {
-                    found.append(place)
-                }
-            }
-            let ones = Block(repeating: 0x0101_0101_0101_0101)
-            var at = 0
-            while at + 35 <= buffer.count {
-                let misses = block(at) | block(at + 1) | block(at + 2) | (block(at + 3) ^ (ones &<< 7))
-                let hits = (misses &- ones) & ~misses & (ones &<< 7)
-                if hits[0] | hits[1] | hits[2] | hits[3] != 0 { check(at..<at + 32) }
-                at += 32
-            }
-            if at + 4 <= buffer.count { check(at..<buffer.count - 3) }
+    /// Looks around the places of the constant 2^31 in a section's code.
+    mutating func add(_ halves: [Int], in code: RawSpan, at base: VirtualAddress) {
+        let decoder = Decoder(.x86Bits64)
+        for place in halves {
+            guard let start = start(of: place, code) else { continue }
+            follow(decoder, code, from: start, to: min(place + Self.after, code.byteCount), base)
         }
-        return found
     }
 
     /// Where to begin decoding so that the constant and an address of the image near it are both passed, or nil when
     /// there is no such address.
-    private static func start(of place: Int, _ code: RawSpan, _ addresses: Range<UInt32>) -> Int? {
-        guard let constant = instruction(holding: place, code) else { return nil }
+    private func start(of place: Int, _ code: RawSpan) -> Int? {
+        guard let constant = Self.instruction(holding: place, code) else { return nil }
         var start: Int?
-        for near in max(1, place - before)..<max(1, min(place + after, code.byteCount - 3)) {
-            guard addresses.contains(code.load(near, as: UInt32.self)), let first = instruction(holding: near, code)
+        for near in max(1, place - Self.before)..<max(1, min(place + Self.after, code.byteCount - 3)) {
+            guard addresses.contains(code.load(near, as: UInt32.self)),
+                let first = Self.instruction(holding: near, code)
             else { continue }
             start = min(start ?? constant, first)
         }
@@ -90,8 +70,7 @@ struct TranslatedConstants {
     }
 
     private mutating func follow(
-        _ decoder: borrowing Decoder, _ code: RawSpan, from start: Int, to end: Int, _ base: VirtualAddress,
-        _ map: PageMap
+        _ decoder: borrowing Decoder, _ code: RawSpan, from start: Int, to end: Int, _ base: VirtualAddress
     ) {
         var registers: [String: UInt64] = [:]
         func value(_ operand: Operand) -> UInt64? {

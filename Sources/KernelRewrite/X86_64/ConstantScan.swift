@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: MIT
+
+// Two constants that betray a physical address, found in one pass over the text
+// without decoding it: planning must not cost more than copying the file does.
+// The pass looks at 32 places at a time; a byte of a block of misses is zero
+// only where all the bytes that are looked at fit.
+
+import KernelImage
+
+/// Places in code where a constant of interest stands, in bytes from its start, ascending.
+struct ConstantScan {
+    /// `movabs` with a value of 32 bits: REX.W (0x48 or 0x49), B8+r, then eight bytes of which the last four are zero.
+    private(set) var shortMovabs: [Int] = []
+    /// The 32-bit constant 0x80000000.
+    private(set) var halves: [Int] = []
+
+    private typealias Block = SIMD4<UInt64>
+
+    init(_ code: RawSpan) {
+        let ones = Block(repeating: 0x0101_0101_0101_0101)
+        unsafe code.withUnsafeBytes { buffer in
+            guard let start = buffer.baseAddress else { return }
+            func block(_ offset: Int) -> Block { unsafe start.loadUnaligned(fromByteOffset: offset, as: Block.self) }
+            func isHit(_ misses: Block) -> Bool {
+                let zeros = (misses &- ones) & ~misses & (ones &<< 7)
+                return zeros[0] | zeros[1] | zeros[2] | zeros[3] != 0
+            }
+            var at = 0
+            while at + 41 <= buffer.count {
+                let (first, second) = (block(at), block(at + 1))
+                let movabs = (first & (ones &* 0xfe)) ^ (ones &* 0x48) | (second & (ones &* 0xf8)) ^ (ones &* 0xb8)
+                if isHit(movabs) { addMovabs(code, at..<at + 32) }
+                if isHit(first | second | block(at + 2) | (block(at + 3) ^ (ones &<< 7))) {
+                    addHalves(code, at..<at + 32)
+                }
+                at += 32
+            }
+            addMovabs(code, at..<max(at, buffer.count - 9))
+            addHalves(code, at..<max(at, buffer.count - 3))
+        }
+    }
+
+    private mutating func addMovabs(_ code: RawSpan, _ places: Range<Int>) {
+        for place in places
+        where code.load(place, as: UInt16.self) & 0xf8fe == 0xb848 && code.load(place + 6, as: UInt32.self) == 0 {
+            shortMovabs.append(place)
+        }
+    }
+
+    private mutating func addHalves(_ code: RawSpan, _ places: Range<Int>) {
+        for place in places where code.load(place, as: UInt32.self) == 0x8000_0000 { halves.append(place) }
+    }
+}
