@@ -20,15 +20,18 @@ struct ConstantScan {
         let ones = Block(repeating: 0x0101_0101_0101_0101)
         unsafe code.withUnsafeBytes { buffer in
             guard let start = buffer.baseAddress else { return }
-            func block(_ offset: Int) -> Block { unsafe start.loadUnaligned(fromByteOffset: offset, as: Block.self) }
-            func isHit(_ misses: Block) -> Bool {
+            @inline(__always) func block(_ offset: Int) -> Block {
+                unsafe start.loadUnaligned(fromByteOffset: offset, as: Block.self)
+            }
+            @inline(__always) func isHit(_ misses: Block) -> Bool {
                 let zeros = (misses &- ones) & ~misses & (ones &<< 7)
                 return zeros[0] | zeros[1] | zeros[2] | zeros[3] != 0
             }
             var at = 0
             while at + 41 <= buffer.count {
                 let (first, second) = (block(at), block(at + 1))
-                let movabs = (first & (ones &* 0xfe)) ^ (ones &* 0x48) | (second & (ones &* 0xf8)) ^ (ones &* 0xb8)
+                let opcode = (first & (ones &* 0xfe)) ^ (ones &* 0x48) | (second & (ones &* 0xf8)) ^ (ones &* 0xb8)
+                let movabs = opcode | block(at + 6) | block(at + 7) | block(at + 8) | block(at + 9)
                 if isHit(movabs) { addMovabs(code, at..<at + 32) }
                 if isHit(first | second | block(at + 2) | (block(at + 3) ^ (ones &<< 7))) {
                     addHalves(code, at..<at + 32)
