@@ -140,10 +140,6 @@ extension KernelAnalysis {
     func isCovered(_ range: Range<VirtualAddress>) -> Bool {
         index.covering(range.lowerBound).contains { $0.size > 0 } || index.begins(in: range)
     }
-
-    func bytes(at address: VirtualAddress, count: Int, in image: borrowing KernelImage) -> [UInt8]? {
-        map.bytes(at: address, count: count, in: image)
-    }
 }
 
 extension PageMap {
@@ -153,5 +149,12 @@ extension PageMap {
             let end = fileOffset(of: address + UInt64(count - 1)), end - start == count - 1
         else { return nil }
         return (start...end).map { image.file.bytes.load($0, as: UInt8.self) }
+    }
+
+    /// Little-endian 64-bit words of the image at a virtual address, or nil where the file has none.
+    func words(at address: VirtualAddress, count: Int, in image: borrowing KernelImage) -> [UInt64]? {
+        bytes(at: address, count: 8 * count, in: image).map { bytes in
+            (0..<count).map { i in bytes[8 * i..<8 * i + 8].reversed().reduce(0) { $0 << 8 | UInt64($1) } }
+        }
     }
 }

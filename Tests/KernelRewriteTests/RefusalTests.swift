@@ -82,7 +82,7 @@ struct RefusalTests {
             try address(of: "x86_64_start_kernel", in: image), try address(of: "start_kernel", in: image)
         )
         let analysis = try KernelAnalysis.of(image)
-        guard let code = analysis.bytes(at: function, count: 64, in: image) else { return 0 }
+        guard let code = analysis.map.bytes(at: function, count: 64, in: image) else { return 0 }
         let call = Decoder(.x86Bits64).all(code, at: function).first { $0.target == start }
         return Int(try #require(call).address - function)
     }

@@ -39,8 +39,6 @@ enum Bake {
         try builder.stub(image, table, seedSource)
         if let poke = try TextPoke.change(image, map, analysis.symbols) { builder.changes.append(poke) }
         builder.changes += try IsolationFlag.changes(image, map, analysis.symbols)
-        builder.contents.pad(to: pageSize)
-        try builder.setReservedSize()
         return Baked(
             physicalAddress: behind, virtualAddress: virtual, contents: builder.contents, tableOffset: tableOffset,
             changes: builder.changes, remarks: builder.remarks)
@@ -82,7 +80,6 @@ enum Bake {
         var tableOffset = 0
         var changes: [Change] = []
         var remarks: [String] = []
-        private var stubOffset = 0
 
         init(analysis: KernelAnalysis, place: PhysicalAddress) {
             self.analysis = analysis
@@ -106,7 +103,7 @@ enum Bake {
                 throw refuse("init_top_pgt does not lead to level2_kernel_pgt: kperm does not know these page tables")
             }
             let tables = Set([shown] + Rules.rootTables.compactMap { secondLevel(from: $0, image) }).sorted()
-            guard let entries = words(shown + 8 * slot, count, image) else {
+            guard let entries = map.words(at: shown + 8 * slot, count: count, in: image) else {
                 throw refuse("level2_kernel_pgt at \(shown) has no contents")
             }
             var after: [UInt8] = []
@@ -129,7 +126,8 @@ enum Bake {
             tableOffset = contents.count
             for level2 in tables {
                 let offset = level2 + 8 * slot
-                guard words(offset, count, image) == entries, let fileOffset = map.fileOffset(of: offset),
+                guard map.words(at: offset, count: count, in: image) == entries,
+                    let fileOffset = map.fileOffset(of: offset),
                     let before = map.bytes(at: offset, count: 8 * count, in: image)
                 else {
                     throw refuse("the page table at \(level2) shows the image in another way than level2_kernel_pgt")
@@ -142,18 +140,13 @@ enum Bake {
             }
         }
 
-        private func words(_ address: VirtualAddress, _ count: Int, _ image: borrowing KernelImage) -> [UInt64]? {
-            map.bytes(at: address, count: 8 * count, in: image).map { bytes in
-                (0..<count).map { i in bytes[8 * i..<8 * i + 8].reversed().reduce(0) { $0 << 8 | UInt64($1) } }
-            }
-        }
-
         /// The second-level table that shows the start of the image, from a root table, if the root has one.
         private func secondLevel(from root: String, _ image: borrowing KernelImage) -> VirtualAddress? {
             guard var table = analysis.symbols.optional(root)?.address else { return nil }
             for shift in [39, 30] {
                 let index = map.virtualBase.rawValue >> UInt64(shift) & 511
-                guard let entry = words(table + 8 * index, 1, image)?.first, entry & 1 == 1, entry & pageSizeBit == 0
+                guard let entry = map.words(at: table + 8 * index, count: 1, in: image)?.first, entry & 1 == 1,
+                    entry & pageSizeBit == 0
                 else { return nil }
                 let physical = PhysicalAddress(entry & addressMask)
                 guard map.physicalRange.contains(physical) else { return nil }
@@ -162,7 +155,7 @@ enum Bake {
             return table
         }
 
-        /// Puts the stub between text and rodata and hooks it.
+        /// Puts the status behind the tables, where the last of that memory is, and the stub into padding, and hooks it.
         mutating func stub(
             _ image: borrowing KernelImage, _ table: TranslationTable, _ seedSource: String
         ) throws(RewriteError) {
@@ -180,6 +173,10 @@ enum Bake {
             let nameAt = messageAt + UInt64(message.count)
             let status = Array("permuted: \(says)\n".utf8)
             let statusPlace = place + UInt64(contents.count)
+            contents.put(UInt64(0))
+            contents.put(UInt64(status.count))
+            contents += status
+            contents.pad(to: pageSize)
 
             let printk = symbols.optional("_printk") ?? symbols.optional("printk")
             let blob = symbols.optional("debugfs_create_blob")
@@ -195,7 +192,7 @@ enum Bake {
             }
 
             let parameters: [UInt64] = [
-                place.rawValue, 0, reserve.address.rawValue, start.address.rawValue,
+                place.rawValue, UInt64(contents.count), reserve.address.rawValue, start.address.rawValue,
                 printk?.address.rawValue ?? 0, messageAt.rawValue, initcall ?? 0,
                 hasFile ? blob?.address.rawValue ?? 0 : 0, nameAt.rawValue, pageOffset?.address.rawValue ?? 0,
                 statusPlace.rawValue,
@@ -206,11 +203,6 @@ enum Bake {
             guard code.count <= home.room else {
                 throw refuse("no room for the boot stub: \(code.count) bytes, \(home.room) between text and rodata")
             }
-            contents.put(UInt64(0))
-            contents.put(UInt64(status.count))
-            contents += status
-
-            stubOffset = changes.count
             changes.append(
                 Change(
                     fileOffset: home.fileOffset, address: home.address,
@@ -254,15 +246,6 @@ enum Bake {
                     after: (0..<4).map { UInt8(truncatingIfNeeded: offset >> (8 * $0)) },
                     reason: "the start of the kernel leads through the boot stub",
                     evidence: "\(call.mnemonic) at \(call.address) led to start_kernel"))
-        }
-
-        mutating func setReservedSize() throws(RewriteError) {
-            var after = changes[stubOffset].after
-            after.replace(at: 8, with: UInt64(contents.count))
-            let stub = changes[stubOffset]
-            changes[stubOffset] = Change(
-                fileOffset: stub.fileOffset, address: stub.address, before: stub.before, after: after,
-                reason: stub.reason, evidence: stub.evidence)
         }
 
         /// A page of fill that is executable when the stub runs: behind text, in the gap before rodata, which the

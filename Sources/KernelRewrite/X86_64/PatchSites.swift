@@ -92,7 +92,7 @@ enum PatchSites {
         for table in tables + members {
             guard let start = analysis.symbols.optional(table.start)?.address,
                 let end = analysis.symbols.optional(table.end)?.address, start < end,
-                let bytes = analysis.bytes(at: start, count: Int(end - start), in: image)
+                let bytes = analysis.map.bytes(at: start, count: Int(end - start), in: image)
             else { continue }
             unsafe read(bytes.span.bytes, at: start, table.entry, into: &sites)
         }

@@ -125,8 +125,7 @@ struct PhysicalConstants {
     ) {
         guard level > 1 else { return }
         for entry in 0..<512 {
-            guard let bytes = map.bytes(at: table + UInt64(8 * entry), count: 8, in: image) else { return }
-            let value = bytes.reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
+            guard let value = map.words(at: table + UInt64(8 * entry), count: 1, in: image)?.first else { return }
             let isTable = value & 1 == 1 && value & 0x80 == 0
             guard isTable, let next = address(value & 0x000f_ffff_ffff_f000), next != table else { continue }
             pin(

@@ -56,13 +56,10 @@ private enum X86_64 {
             for place in symbols.all(rule.symbol) {
                 var range = place.address..<place.address + max(place.size, 1)
                 if rule.extent != .object {
-                    guard let words = map.bytes(at: place.address, count: rule.extent == .pointee ? 16 : 8, in: image)
+                    guard let words = map.words(at: place.address, count: rule.extent == .pointee ? 2 : 1, in: image)
                     else { continue }
-                    func word(_ i: Int) -> UInt64 {
-                        words[8 * i..<8 * i + 8].reversed().reduce(0) { $0 << 8 | UInt64($1) }
-                    }
-                    let target = VirtualAddress(word(0))
-                    let size = rule.extent == .pointee ? min(word(1), UInt64(map.pageCount * pageSize)) : 1
+                    let target = VirtualAddress(words[0])
+                    let size = rule.extent == .pointee ? min(words[1], UInt64(map.pageCount * pageSize)) : 1
                     range = target..<VirtualAddress(target.rawValue.addingReportingOverflow(size).partialValue)
                     guard map.page(of: target) != nil, range.lowerBound < range.upperBound else { continue }
                 }
