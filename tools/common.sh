@@ -49,8 +49,8 @@ use_swift() {
     return 1
 }
 
-# Builds kperm for use: one file that needs no Swift libraries.
-kperm_options=(-c release --static-swift-stdlib --package-path "$checkout")
+# Builds kperm for use: one file that needs no libraries. Loading them would take longer than planning a permutation.
+kperm_options=(-c release -Xswiftc -static-executable --package-path "$checkout")
 build_kperm() { run swift build "${kperm_options[@]}" --product kperm; }
 kperm_path() { printf '%s/kperm\n' "$(swift build "${kperm_options[@]}" --show-bin-path)"; }
 

@@ -5,8 +5,12 @@
 
 #include <sys/types.h>
 #include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 
-ssize_t copy_file_range(int from, off_t *from_offset, int to, off_t *to_offset, size_t count, unsigned flags);
+/// Lets a file share the blocks of another, as file systems with reflinks can; 0 when it does.
+static inline int clone_file(int to, int from) { return ioctl(to, FICLONE, from); }
+
 int memfd_create(const char *name, unsigned flags);
 
 /// O_TMPFILE: open a file without a name in a directory.

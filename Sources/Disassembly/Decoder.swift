@@ -82,32 +82,48 @@ public struct Decoder: ~Copyable {
         case x86Bits64
     }
 
+    /// capstone 4 sorts a table at the first instruction whose opcode alone names the accumulator (`or $1, %eax`), with
+    /// no lock: another thread could find it half sorted and give such an instruction without that operand.
+    private static let isPrepared: Bool = {
+        let decoder = Decoder(unprepared: .x86Bits64)
+        return unsafe decoder.decode([0x0d, 1, 0, 0, 0].span.bytes, at: VirtualAddress(0)) != nil
+    }()
+
     private var handle: csh = 0
     private let mode: Mode
+    /// Where capstone puts an instruction.
+    private let scratch: UnsafeMutablePointer<cs_insn>
 
     public init(_ mode: Mode) {
+        precondition(Self.isPrepared, "capstone decodes")
+        self.init(unprepared: mode)
+    }
+
+    private init(unprepared mode: Mode) {
         self.mode = mode
         let status = unsafe cs_open(CS_ARCH_X86, mode == .x86Bits32 ? CS_MODE_32 : CS_MODE_64, &handle)
         precondition(status == CS_ERR_OK, "capstone is built with x86")
         cs_option(handle, CS_OPT_DETAIL, Int(CS_OPT_ON.rawValue))
+        guard let scratch = unsafe cs_malloc(handle) else { fatalError("no memory for an instruction") }
+        unsafe self.scratch = scratch
     }
 
     deinit {
         var handle = handle
+        unsafe cs_free(scratch, 1)
         unsafe cs_close(&handle)
     }
 
     /// The instruction that begins the bytes, or nil when they are none.
     public func decode(_ bytes: RawSpan, at address: VirtualAddress) -> Instruction? {
-        // One for each instruction: in one that is used again, capstone 4 leaves operands of the last.
-        guard let raw = unsafe cs_malloc(handle) else { return nil }
-        defer { unsafe cs_free(raw, 1) }
+        // In memory that is not clear, capstone 4 leaves operands of the last instruction.
+        unsafe scratch.pointee.detail?.update(repeating: cs_detail(), count: 1)
         let known: Instruction? = unsafe bytes.withUnsafeBytes { buffer in
             var code = unsafe buffer.baseAddress?.assumingMemoryBound(to: UInt8.self)
             var size = buffer.count
             var next = address.rawValue
-            guard unsafe cs_disasm_iter(handle, &code, &size, &next, raw) else { return nil }
-            return unsafe translate(raw.pointee)
+            guard unsafe cs_disasm_iter(handle, &code, &size, &next, scratch) else { return nil }
+            return unsafe translate(scratch.pointee)
         }
         if let known { return known }
         return MissingOpcode.begins(bytes).map {
@@ -131,7 +147,9 @@ public struct Decoder: ~Copyable {
 
     private func translate(_ raw: cs_insn) -> Instruction {
         var raw = unsafe raw
-        let mnemonic = unsafe withUnsafeBytes(of: &raw.mnemonic) { unsafe RawSpan(_unsafeBytes: $0).cString }
+        let mnemonic = unsafe withUnsafeBytes(of: &raw.mnemonic) { bytes in
+            unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+        }
         var operands: [Operand] = []
         if let detail = unsafe raw.detail {
             var x86 = unsafe detail.pointee.x86
@@ -178,17 +196,5 @@ public struct Decoder: ~Copyable {
         case "loop", "loope", "loopne": .branch
         default: mnemonic.hasPrefix("j") ? .branch : .next
         }
-    }
-}
-
-extension RawSpan {
-    fileprivate var cString: String {
-        var bytes: [UInt8] = []
-        for i in 0..<byteCount {
-            let byte = unsafe unsafeLoad(fromByteOffset: i, as: UInt8.self)
-            if byte == 0 { break }
-            bytes.append(byte)
-        }
-        return String(decoding: bytes, as: UTF8.self)
     }
 }

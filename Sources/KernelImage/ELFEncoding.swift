@@ -58,23 +58,20 @@ extension KernelImage {
     }
 
     private func translated<T: BitwiseCopyable>(_ values: [T], _ type: Elf_Type) -> [UInt8] {
-        var values = values
         let size = values.count * MemoryLayout<T>.stride
-        var out = [UInt8](repeating: 0, count: size)
-        guard size > 0 else { return out }
-        unsafe values.withUnsafeMutableBytes { source in
-            unsafe out.withUnsafeMutableBytes { destination in
+        return unsafe [UInt8](unsafeUninitializedCapacity: size) { destination, count in
+            unsafe values.withUnsafeBytes { source in
                 var from = unsafe Elf_Data()
-                unsafe from.d_buf = source.baseAddress
+                unsafe from.d_buf = UnsafeMutableRawPointer(mutating: source.baseAddress)
                 unsafe from.d_size = size
                 unsafe from.d_type = type
                 unsafe from.d_version = UInt32(EV_CURRENT)
                 var to = unsafe from
-                unsafe to.d_buf = destination.baseAddress
+                unsafe to.d_buf = UnsafeMutableRawPointer(destination.baseAddress)
                 let order = UInt32(header.isLittleEndian ? ELFDATA2LSB : ELFDATA2MSB)
-                unsafe gelf_xlatetof(elf, &to, &from, order)
+                if size > 0 { unsafe gelf_xlatetof(elf, &to, &from, order) }
             }
+            count = size
         }
-        return out
     }
 }

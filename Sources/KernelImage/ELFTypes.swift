@@ -80,8 +80,7 @@ public struct Symbol: Equatable, Sendable {
     }
 
     public let value: VirtualAddress
-    /// In bytes.
-    public let size: UInt64
+    let byteCount: UInt32
     let nameOffset: UInt32
     /// Its place in the table.
     public let index: UInt32
@@ -89,6 +88,8 @@ public struct Symbol: Equatable, Sendable {
     public let section: UInt16
     public let kind: Kind
 
+    /// In bytes.
+    public var size: UInt64 { UInt64(byteCount) }
     public var end: VirtualAddress { value + size }
 }
 

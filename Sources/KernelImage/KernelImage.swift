@@ -193,25 +193,37 @@ extension KernelImage {
         // libelf gives the whole table in this machine's byte order; a call for each of a hundred thousand symbols
         // would take longer than the rest of opening a kernel.
         let buffer = unsafe UnsafeRawBufferPointer(start: data.pointee.d_buf, count: data.pointee.d_size)
-        let symbols =
-            header.is64Bit
-            ? unsafe buffer.bindMemory(to: Elf64_Sym.self).enumerated().map {
-                Symbol(
-                    value: VirtualAddress($1.st_value), size: $1.st_size, nameOffset: $1.st_name, index: UInt32($0),
-                    section: $1.st_shndx, kind: Symbol.Kind(rawValue: $1.st_info & 15) ?? .other)
-            }
-            : unsafe buffer.bindMemory(to: Elf32_Sym.self).enumerated().map {
-                Symbol(
-                    value: VirtualAddress(UInt64($1.st_value)), size: UInt64($1.st_size), nameOffset: $1.st_name,
-                    index: UInt32($0), section: $1.st_shndx, kind: Symbol.Kind(rawValue: $1.st_info & 15) ?? .other)
-            }
-        for symbol in symbols {
-            guard UInt64(symbol.nameOffset) < strings.size, symbol.size < 1 << 32,
-                !symbol.value.rawValue.addingReportingOverflow(max(symbol.size, 1)).overflow
+        func symbol(
+            _ index: Int, _ value: UInt64, _ size: UInt64, _ name: UInt32, _ home: UInt16, _ info: UInt8
+        ) throws(ImageError) -> Symbol {
+            guard UInt64(name) < strings.size, let byteCount = UInt32(exactly: size),
+                !value.addingReportingOverflow(max(size, 1)).overflow
             else {
                 throw ImageError(
                     .malformed, file: path, offset: section.offset,
-                    "symbol \(symbol.index): its name, address or size is damaged")
+                    "symbol \(index): its name, address or size is damaged")
+            }
+            return Symbol(
+                value: VirtualAddress(value), byteCount: byteCount, nameOffset: name, index: UInt32(index),
+                section: home, kind: Symbol.Kind(rawValue: info & 15) ?? .other)
+        }
+        var symbols: [Symbol] = []
+        if header.is64Bit {
+            let raw = unsafe buffer.bindMemory(to: Elf64_Sym.self)
+            symbols.reserveCapacity(raw.count)
+            for index in raw.indices {
+                let one = unsafe raw[index]
+                symbols.append(
+                    try symbol(index, one.st_value, one.st_size, one.st_name, one.st_shndx, one.st_info))
+            }
+        } else {
+            let raw = unsafe buffer.bindMemory(to: Elf32_Sym.self)
+            symbols.reserveCapacity(raw.count)
+            for index in raw.indices {
+                let one = unsafe raw[index]
+                symbols.append(
+                    try symbol(
+                        index, UInt64(one.st_value), UInt64(one.st_size), one.st_name, one.st_shndx, one.st_info))
             }
         }
         let names = Int(strings.offset)..<Int(strings.offset + strings.size)

@@ -3,6 +3,7 @@
 // A file mapped read-only. Everything that reads an image reads it through this
 // one handle: nothing is copied, and a 600 MB debug kernel opens at once.
 
+import Addressing
 public import Glibc
 
 /// A read-only mapping of a whole file; unmapped and closed when it goes.
@@ -69,9 +70,15 @@ public struct MappedFile: ~Copyable {
         }
     }
 
-    /// Brings the whole file into this mapping at once, for those about to read most of it.
-    public func populate() {
-        _ = unsafe madvise(UnsafeMutableRawPointer(mutating: base), byteCount, 22)  // MADV_POPULATE_READ
+    /// Brings a range of the file into this mapping at once, for those about to read all of it.
+    public func populate(_ range: Range<Int>) { advise(22, range) }  // MADV_POPULATE_READ
+
+    /// Takes a range of the file out of this mapping; reading it brings it back.
+    public func release(_ range: Range<Int>) { advise(MADV_DONTNEED, range) }
+
+    private func advise(_ advice: CInt, _ range: Range<Int>) {
+        let start = range.lowerBound & ~(pageSize - 1)
+        _ = unsafe madvise(UnsafeMutableRawPointer(mutating: base + start), range.upperBound - start, advice)
     }
 
     deinit {

@@ -15,9 +15,10 @@ extension RewritePlan {
     public func apply(to path: String, from image: borrowing KernelImage, tool: String) throws(RewriteError) {
         let layout = try OutputLayout(self, image, tool: tool)
         let output = try OutputFile.create(path, mode: 0o600, notOver: image.file)
+        let isShared = layout.moves.isEmpty && output.share(image.file)
         try output.allocate(layout.fileSize)
         if layout.moves.isEmpty {
-            try output.copy(0..<image.file.byteCount, of: image.file)
+            if !isShared { try output.copy(0..<image.file.byteCount, of: image.file) }
         } else {
             try writeMoved(layout, output, image)
         }
@@ -32,7 +33,7 @@ extension RewritePlan {
     private func writeMoved(
         _ layout: OutputLayout, _ output: borrowing OutputFile, _ image: borrowing KernelImage
     ) throws(RewriteError) {
-        image.file.populate()
+        image.file.populate(0..<image.file.byteCount)
         let map = analysis.map
         let zeros = [UInt8](repeating: 0, count: pageSize)
         var next = 0

@@ -10,6 +10,7 @@ import PagePermutation
 
 struct Boot: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
+        commandName: "boot",
         abstract: "Boot an image in QEMU and check every page from outside the guest.",
         discussion: """
             Starts QEMU without hardware acceleration and looks into the guest's memory twice, walking its page \

@@ -8,6 +8,7 @@ import PagePermutation
 
 struct Inspect: ParsableCommand {
     static let configuration = CommandConfiguration(
+        commandName: "inspect",
         abstract: "Say what an image is, which of its pages can move, and why the others cannot.",
         discussion: """
             Prints format, architecture, release, segments, page classes with counted, pinned and movable pages, what \

@@ -19,6 +19,7 @@ enum When: String, ExpressibleByArgument, CaseIterable {
 
 struct Permute: ParsableCommand {
     static let configuration = CommandConfiguration(
+        commandName: "permute",
         abstract: "Give a kernel image a random order of its physical page frames.",
         discussion: """
             Reads IMAGE (an x86-64 vmlinux with symbols), draws a permutation of the frames of each page class, and \

@@ -5,6 +5,7 @@ import KernelRewrite
 
 struct Restore: ParsableCommand {
     static let configuration = CommandConfiguration(
+        commandName: "restore",
         abstract: "Give back the original of a permuted image, bit for bit.",
         discussion: "Symbols, debug sections and headers come back as they were: `cmp` finds no difference.")
 

@@ -9,6 +9,7 @@ extension TableFormat: ExpressibleByArgument {}
 
 struct Table: ParsableCommand {
     static let configuration = CommandConfiguration(
+        commandName: "table",
         abstract: "Print the translation table of a permuted image for other programs.",
         discussion: """
             Formats: json, bin (the table as it lies in the kernel's memory), c (a header), asm. The table is as \

@@ -8,6 +8,7 @@ import PagePermutation
 
 struct Translate: ParsableCommand {
     static let configuration = CommandConfiguration(
+        commandName: "translate",
         abstract: "Translate addresses of a permuted image: virt_to_phys, or back.",
         discussion: """
             Prints each virtual address with the physical address behind it, a line each; with --reverse the other \

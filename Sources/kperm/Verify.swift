@@ -6,6 +6,7 @@ import KernelRewrite
 
 struct Verify: ParsableCommand {
     static let configuration = CommandConfiguration(
+        commandName: "verify",
         abstract: "Prove that a permuted image is its original in another order.",
         discussion: """
             Makes the plan again from ORIGINAL with the order in OUT's table, checks that the order respects every pin \

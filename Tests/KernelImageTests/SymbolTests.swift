@@ -73,7 +73,8 @@ struct AddressIndexTests {
 
     private static func symbol(_ index: Int, _ value: UInt64, _ size: UInt64, _ kind: Symbol.Kind) -> Symbol {
         Symbol(
-            value: VirtualAddress(value), size: size, nameOffset: 0, index: UInt32(index), section: 1, kind: kind)
+            value: VirtualAddress(value), byteCount: UInt32(size), nameOffset: 0, index: UInt32(index), section: 1,
+            kind: kind)
     }
 
     private let index = AddressIndex(symbols, VirtualAddress(0x1000)..<VirtualAddress(0x6000))

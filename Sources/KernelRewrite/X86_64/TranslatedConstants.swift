@@ -37,23 +37,24 @@ struct TranslatedConstants {
     mutating func add(_ halves: [Int], in code: RawSpan, at base: VirtualAddress) {
         let decoder = Decoder(.x86Bits64)
         for place in halves {
-            guard let start = start(of: place, code) else { continue }
-            follow(decoder, code, from: start, to: min(place + Self.after, code.byteCount), base)
+            guard let sources = sources(around: place, code) else { continue }
+            follow(decoder, code, sources, to: min(place + Self.after, code.byteCount), base)
         }
     }
 
-    /// Where to begin decoding so that the constant and an address of the image near it are both passed, or nil when
-    /// there is no such address.
-    private func start(of place: Int, _ code: RawSpan) -> Int? {
+    /// From the first to the last of the instructions that bring in the constant at a place, or an address of the image
+    /// near it; nil when there is no such address.
+    private func sources(around place: Int, _ code: RawSpan) -> ClosedRange<Int>? {
         guard let constant = Self.instruction(holding: place, code) else { return nil }
-        var start: Int?
+        var sources: ClosedRange<Int>?
         for near in max(1, place - Self.before)..<max(1, min(place + Self.after, code.byteCount - 3)) {
             guard addresses.contains(code.load(near, as: UInt32.self)),
-                let first = Self.instruction(holding: near, code)
+                let other = Self.instruction(holding: near, code)
             else { continue }
-            start = min(start ?? constant, first)
+            let known = sources ?? constant...constant
+            sources = min(known.lowerBound, other)...max(known.upperBound, other)
         }
-        return start
+        return sources
     }
 
     /// The start of an instruction whose last four bytes are a constant or a displacement.
@@ -70,7 +71,7 @@ struct TranslatedConstants {
     }
 
     private mutating func follow(
-        _ decoder: borrowing Decoder, _ code: RawSpan, from start: Int, to end: Int, _ base: VirtualAddress
+        _ decoder: borrowing Decoder, _ code: RawSpan, _ sources: ClosedRange<Int>, to end: Int, _ base: VirtualAddress
     ) {
         var registers: [String: UInt64] = [:]
         func value(_ operand: Operand) -> UInt64? {
@@ -85,8 +86,12 @@ struct TranslatedConstants {
             if a == 1 << 31, isAddress(b) { return b }
             return b == 1 << 31 && isAddress(a) ? a : nil
         }
-        var at = start
-        while at < end, let instruction = decoder.decode(code.extracting(at..<code.byteCount), at: base + UInt64(at)) {
+        // Behind the sources, registers that do not hold both a constant and an address by now never will.
+        var isOpen: Bool { registers.values.contains(1 << 31) && registers.values.contains(where: isAddress) }
+        var at = sources.lowerBound
+        while at < end, at <= sources.upperBound || isOpen,
+            let instruction = decoder.decode(code.extracting(at..<code.byteCount), at: base + UInt64(at))
+        {
             at += instruction.size
             guard case .register(let name) = instruction.operands.first else { continue }
             let register = Self.whole(name)
