@@ -30,11 +30,14 @@ let package = Package(
         .systemLibrary(name: "CSodium", pkgConfig: "libsodium", providers: [.apt(["libsodium-dev"])]),
         .systemLibrary(name: "CCapstone", pkgConfig: "capstone", providers: [.apt(["libcapstone-dev"])]),
         .systemLibrary(name: "CArchive", pkgConfig: "libarchive", providers: [.apt(["libarchive-dev"])]),
+        .systemLibrary(
+            name: "CCodecs",
+            providers: [.apt(["liblz4-dev", "liblzma-dev", "libzstd-dev", "zlib1g-dev", "libbz2-dev"])]),
 
         .systemLibrary(name: "CLinux"),
 
         .target(name: "Addressing", swiftSettings: settings),
-        .target(name: "KernelImage", dependencies: ["CELF", "Addressing"], swiftSettings: settings),
+        .target(name: "KernelImage", dependencies: ["CELF", "CCodecs", "Addressing"], swiftSettings: settings),
         .target(name: "SecureRandom", dependencies: ["CSodium"], swiftSettings: settings),
         .target(name: "Disassembly", dependencies: ["Addressing", "CCapstone"], swiftSettings: settings),
         .target(name: "PagePermutation", dependencies: ["Addressing", "SecureRandom"], swiftSettings: settings),

@@ -3,6 +3,7 @@
 
 // What glibc declares for _GNU_SOURCE only, which Swift's view of it leaves out.
 
+#include <stddef.h>
 #include <sys/types.h>
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -11,6 +12,7 @@
 /// Lets a file share the blocks of another, as file systems with reflinks can; 0 when it does.
 static inline int clone_file(int to, int from) { return ioctl(to, FICLONE, from); }
 
+void *memmem(const void *text, size_t size, const void *word, size_t word_size);
 int memfd_create(const char *name, unsigned flags);
 
 /// O_TMPFILE: open a file without a name in a directory.

@@ -7,6 +7,8 @@
 public enum GuestError: Error, Equatable, Sendable {
     /// A program this machine must have is absent.
     case programMissing(String)
+    /// A file of the firmware asked for is absent, or cannot be read.
+    case firmwareMissing(String)
     /// QEMU would not start, or refused the kernel; its own last words.
     case emulatorFailed(String)
     /// The modules given do not fit the kernel, or cannot be read.
@@ -24,6 +26,7 @@ extension GuestError: CustomStringConvertible {
             name.contains("/")
                 ? "\(name): no program that can be run is there"
                 : "\(name) not found: run tools/setup, which installs it"
+        case .firmwareMissing(let path): "\(path): cannot be read: UEFI needs OVMF (Debian's package ovmf has it)"
         case .emulatorFailed(let words): "QEMU did not start the guest: \(words)"
         case .modules(let path, let problem): "\(path): \(problem)"
         case .system(let operation, let path, let code): "\(path): cannot \(operation): \(describe(errno: code))"
@@ -37,6 +40,7 @@ enum Interruption: Error, Equatable {
     case ended
     case timedOut
     case cancelled
+    case halted
     case malformed(String)
 }
 
@@ -46,6 +50,7 @@ extension Interruption: CustomStringConvertible {
         case .ended: "the guest reset or QEMU ended"
         case .timedOut: "time ran out"
         case .cancelled: "cancelled"
+        case .halted: "the boot stub halted"
         case .malformed(let text): "QEMU answered what kperm does not understand: \(text)"
         }
     }

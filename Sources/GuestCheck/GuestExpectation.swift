@@ -33,9 +33,23 @@ public enum Userspace: Equatable, Sendable {
     case selfChecking
 }
 
+/// How it is known where the kernel lies, and in which order.
+public enum GuestPlacement: Sendable {
+    /// It is known beforehand: the expectation's own table.
+    case fixed
+    /// The kernel draws its order while it starts, or at least may lie anywhere, and has a boot area: the stub's live
+    /// table says all. The closure makes the expectation for that table, with addresses slid to its bases and contents
+    /// relocated; its placement does not matter. Where the kernel ended up unpermuted, the table is the identity at the
+    /// bases found at userspace.
+    case live(@Sendable (TranslationTable) -> GuestExpectation)
+    /// A kernel without kperm that may lie anywhere: its bases are found at userspace in the page tables, and the
+    /// closure makes the expectation for the identity there. There is no look before userspace.
+    case searched(@Sendable (TranslationTable) -> GuestExpectation)
+}
+
 /// What kperm knows about the image, for the comparison.
 public struct GuestExpectation: Sendable {
-    /// The ELF to boot.
+    /// The ELF or bzImage to boot.
     public var kernelPath: String
     /// The identity for a stock kernel.
     public var table: TranslationTable
@@ -54,12 +68,18 @@ public struct GuestExpectation: Sendable {
     public var userspace: Userspace
     /// Whether the kernel write-protects itself, so that the checks `rights` and `aliases` make sense.
     public var protectsItself: Bool
+    /// Where it is not `fixed`, only `kernelPath`, `userspace`, `expectsUnpermuted` and the count of `pages` are used
+    /// of this expectation, and all else is the derived one's.
+    public var placement: GuestPlacement
+    /// With `live`: the stub must report that it did not permute (`kperm=off` on the command line).
+    public var expectsUnpermuted: Bool
 
     public init(
         kernelPath: String, table: TranslationTable, topLevelPageTable: PhysicalAddress? = nil,
         stubEnd: VirtualAddress, pages: [PageKind], contents: @escaping @Sendable (Page) -> [UInt8],
         mayDifferAtStub: [Range<VirtualAddress>] = [], patchSites: [Range<VirtualAddress>] = [],
-        userspace: Userspace, protectsItself: Bool = true
+        userspace: Userspace, protectsItself: Bool = true, placement: GuestPlacement = .fixed,
+        expectsUnpermuted: Bool = false
     ) {
         self.kernelPath = kernelPath
         self.table = table
@@ -71,5 +91,7 @@ public struct GuestExpectation: Sendable {
         self.patchSites = patchSites
         self.userspace = userspace
         self.protectsItself = protectsItself
+        self.placement = placement
+        self.expectsUnpermuted = expectsUnpermuted
     }
 }

@@ -50,9 +50,14 @@ struct MemoryMap: Equatable {
 
 /// The RAM file, mapped for reading.
 @safe struct GuestMemory: ~Copyable {
+    /// SEEK_DATA and SEEK_HOLE of lseek(2), which Glibc's module lacks.
+    private static let seekData: Int32 = 3
+    private static let seekHole: Int32 = 4
+
     private let descriptor: Int32
     private let base: UnsafeMutableRawPointer
-    private let size: Int
+    /// In bytes.
+    let size: Int
     var map = MemoryMap(pieces: [])
 
     /// - Parameter size: in bytes.
@@ -92,6 +97,29 @@ struct MemoryMap: Equatable {
         return unsafe [UInt8](UnsafeRawBufferPointer(start: base + offset, count: count))
     }
 
+    /// `count` bytes at an offset in the RAM file, or nil beyond its end.
+    func bytes(atOffset offset: Int, count: Int) -> [UInt8]? {
+        guard offset >= 0, count >= 0, offset <= size - count else { return nil }
+        return unsafe [UInt8](UnsafeRawBufferPointer(start: base + offset, count: count))
+    }
+
+    /// Offsets in the RAM file of the pages that begin with `word` (not zero). Its holes are left out, because to read
+    /// them through the mapping is to fill them.
+    func pages(beginningWith word: UInt64) -> [Int] {
+        var found: [Int] = []
+        var end = 0
+        while end < size {
+            let start = lseek(descriptor, end, Self.seekData)
+            guard start >= 0 else { break }
+            let hole = lseek(descriptor, start, Self.seekHole)
+            end = hole > start ? min(hole, size) : size
+            for offset in stride(from: start & ~(pageSize - 1), to: end, by: pageSize) {
+                if unsafe base.load(fromByteOffset: offset, as: UInt64.self) == word { found.append(offset) }
+            }
+        }
+        return found
+    }
+
     /// An aligned 64-bit word, or nil where there is no RAM.
     func word(at address: PhysicalAddress) -> UInt64? {
         guard let offset = map.offset(of: address, count: 8), offset + 8 <= size else { return nil }
@@ -109,7 +137,7 @@ struct MemoryMap: Equatable {
         }
     }
 
-    /// Writes into the file itself, for tests.
+    /// Writes into the file itself: the mapping is for reading only.
     func write(_ bytes: [UInt8], atOffset offset: Int) {
         _ = unsafe bytes.withUnsafeBytes { unsafe pwrite(descriptor, $0.baseAddress, $0.count, offset) }
     }

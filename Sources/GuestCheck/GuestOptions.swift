@@ -13,6 +13,8 @@ public struct GuestOptions: Sendable {
     public var cpus = 2
     /// QEMU's `-cpu`.
     public var cpuModel = "max"
+    /// What runs before the kernel.
+    public var firmware = Firmware.seabios
     /// For the whole boot and exercise, in seconds.
     public var timeout = 180
     /// Modules of the kernel's own release: a directory that holds them, or one with `lib/modules/<release>` below it.

@@ -68,8 +68,9 @@ struct Machine: ~Copyable {
             "-chardev", "socket,id=debugger,path=\(escaped(directory))/debugger", "-gdb", "chardev:debugger",
             "-chardev", "file,id=console,path=\(escaped(console))", "-serial", "chardev:console",
             "-kernel", expectation.kernelPath,
-            "-append", "console=ttyS0 loglevel=6 printk.devkmsg=on panic=-1 \(options.extraCommandLine)",
+            "-append", commandLine(options, expectation),
         ]
+        arguments += options.firmware.arguments(directory: directory)
         if case .linux = expectation.userspace {
             arguments += [
                 "-initrd", "\(directory)/initramfs",
@@ -80,5 +81,12 @@ struct Machine: ~Copyable {
             ]
         }
         return arguments
+    }
+
+    private static func commandLine(_ options: GuestOptions, _ expectation: GuestExpectation) -> String {
+        var words = ["console=ttyS0", "loglevel=6", "printk.devkmsg=on", "panic=-1"]
+        if case .live = expectation.placement { words.append("kperm.wait") }
+        if !options.extraCommandLine.isEmpty { words.append(options.extraCommandLine) }
+        return words.joined(separator: " ")
     }
 }

@@ -19,6 +19,11 @@ struct Monitor: ~Copyable {
         _ = try await execute(#"{"execute":"stop"}"#, until: deadline)
     }
 
+    /// Lets a stopped guest run on.
+    mutating func resume(until deadline: ContinuousClock.Instant) async throws(Interruption) {
+        _ = try await execute(#"{"execute":"cont"}"#, until: deadline)
+    }
+
     /// A human monitor command; gives the text it prints.
     mutating func ask(_ line: String, until deadline: ContinuousClock.Instant) async throws(Interruption) -> String {
         let command = #"{"execute":"human-monitor-command","arguments":{"command-line":"\#(line)"}}"#

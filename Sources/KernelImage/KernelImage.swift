@@ -230,7 +230,7 @@ extension KernelImage {
         guard file.bytes.load(names.upperBound - 1, as: UInt8.self) == 0 else {
             throw ImageError(.malformed, file: path, offset: strings.offset, "the string table has no end")
         }
-        return SymbolTable(symbols: symbols, names: names)
+        return SymbolTable(symbols: symbols, names: .file(names))
     }
 
     /// Calls `body` with every relocation of an allocated section.

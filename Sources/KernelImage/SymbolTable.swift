@@ -1,26 +1,44 @@
 // SPDX-License-Identifier: MIT
 
 // A hundred thousand symbols, of which a plan needs sixty: names stay in the
-// file, and two indices are built when asked for: by name for the names asked
-// for, and by page for "which function is this address in".
+// file (or where kallsyms was expanded to), and two indices are built when
+// asked for: by name for the names asked for, and by page for "which function
+// is this address in".
 
 public import Addressing
 
 /// The symbols of an image. Names are read from the image the table came from.
 public struct SymbolTable: Sendable {
+    /// Where zero-terminated names lie.
+    enum Names: Sendable {
+        /// In the file.
+        case file(Range<Int>)
+        /// Here.
+        case own([UInt8])
+    }
+
     public let symbols: [Symbol]
-    /// Where the names lie in the file.
-    let names: Range<Int>
+    let names: Names
 
     public func name(of symbol: Symbol, in image: borrowing KernelImage) -> String {
-        image.file.bytes.extracting(names.lowerBound + Int(symbol.nameOffset)..<names.upperBound).text
+        let start = Int(symbol.nameOffset)
+        switch names {
+        case .file(let range): return image.file.bytes.extracting(range.lowerBound + start..<range.upperBound).text
+        case .own(let bytes): return unsafe bytes.span.bytes.extracting(start..<bytes.count).text
+        }
     }
 
     /// The symbols with these names, or with these names and a suffix that the compiler added
     /// (`name.0`, `name.constprop.0`), in table order. A name that ends in `*` stands for all that begin so; those are
     /// found under their own names.
     public func find(_ wanted: Set<String>, in image: borrowing KernelImage) -> [String: [Symbol]] {
-        let bytes = image.file.bytes.extracting(names)
+        switch names {
+        case .file(let range): find(wanted, in: image.file.bytes.extracting(range))
+        case .own(let bytes): unsafe find(wanted, in: bytes.span.bytes)
+        }
+    }
+
+    private func find(_ wanted: Set<String>, in bytes: RawSpan) -> [String: [Symbol]] {
         var heads = [Bool](repeating: false, count: 1 << 12)
         var filter = [Bool](repeating: false, count: 1 << 12)
         let prefixes = wanted.filter { $0.hasSuffix("*") }.map { String($0.dropLast()) }

@@ -78,6 +78,13 @@ public struct Architecture: Sendable {
     let bake:
         @Sendable (KernelAnalysis, borrowing KernelImage, TranslationTable, _ seedSource: String)
             throws(RewriteError) -> Baked
+    /// The changes that let a kernel permute itself while it starts: from a seed, or from one it gathers.
+    let plant:
+        @Sendable (
+            KernelAnalysis, borrowing KernelImage, PermutationProblem, _ seed: [UInt8]?, _ manifest: [UInt8]
+        ) throws(RewriteError) -> Planted
+    /// What a kernel says that permutes itself, and its seed if it was given one; nil for any other kernel.
+    let readArea: @Sendable (borrowing KernelImage) throws(RewriteError) -> (manifest: [UInt8], seed: [UInt8]?)?
     /// The frame behind a page of a permuted image, as the running kernel will read it: through the
     /// page tables in the image, given physical memory as a loader lays it down from the file.
     let walk: @Sendable (KernelAnalysis, VirtualAddress, PhysicalMemory, RawSpan) -> PhysicalAddress?

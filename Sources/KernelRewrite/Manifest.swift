@@ -118,12 +118,8 @@ public struct Manifest: Codable, Equatable, Sendable {
         counted = plan.analysis.countedPages
         moved = plan.movedPages
         pinned = plan.analysis.pinnedPages
-        pins = plan.request.pins.map {
-            Constraint(first: $0.pages.lowerBound, end: $0.pages.upperBound, reason: $0.reason, evidence: $0.evidence)
-        }
-        glue = plan.request.glue.map {
-            Constraint(first: $0.pages.lowerBound, end: $0.pages.upperBound, reason: $0.reason, evidence: "")
-        }
+        pins = plan.request.pins.map { Constraint($0) }
+        glue = plan.request.glue.map { Constraint($0) }
         patches = ([header] + plan.changes).map {
             Patch(
                 offset: $0.fileOffset, address: $0.address?.rawValue, before: $0.before.hexadecimal,

@@ -160,8 +160,8 @@ struct OutputFile: ~Copyable {
 /// Writes a secret that was derived from an image: readable by its owner only, never over the image.
 ///
 /// - Throws: `RewriteError.output` when the file cannot be written.
-public func writeSecret(_ bytes: [UInt8], to path: String, notOver image: borrowing KernelImage) throws(RewriteError) {
-    let output = try OutputFile.create(path, mode: 0o600, notOver: image.file)
+public func writeSecret(_ bytes: [UInt8], to path: String, notOver input: borrowing MappedFile) throws(RewriteError) {
+    let output = try OutputFile.create(path, mode: 0o600, notOver: input)
     try output.write(bytes, at: 0)
     try output.commit()
 }

@@ -104,7 +104,7 @@ public struct Permutation: Equatable, Sendable {
         var forward = (0..<UInt32(problem.pageCount)).map { $0 }
         let size = problem.granule.pages
         for (pageClass, movable) in zip(problem.classes, problem.movable) where movable.slots.count > 1 {
-            var stream = try RandomStream(seed: seed, domain: "kperm/\(algorithm)/\(pageClass.name)")
+            var stream = try RandomStream(seed: seed, domain: pageClass.domain)
             for (granule, slot) in place(movable, &stream) {
                 for i in 0..<size { forward[granule * size + i] = UInt32(slot * size + i) }
             }

@@ -18,6 +18,9 @@ public struct PageClass: Equatable, Sendable {
     }
 
     public var pageCount: Int { ranges.reduce(0) { $0 + $1.count } }
+
+    /// The domain of the random stream that this class is drawn from.
+    public var domain: String { "kperm/\(Permutation.algorithm)/\(name)" }
 }
 
 /// Pages whose frame stays, with the reason.
@@ -184,6 +187,30 @@ public struct PermutationProblem: Sendable {
             }
         }
         return out
+    }
+
+    /// What drawing algorithm 1 takes of a class, in numbers of granules.
+    public struct Drawing: Sendable {
+        public let domain: String
+        /// The granules that move, ascending, those of glued runs among them.
+        public let granules: [Range<Int>]
+        /// Glued runs in the order they are placed.
+        public let runs: [Range<Int>]
+    }
+
+    /// The classes in which something moves, for those who draw elsewhere: a boot stub.
+    public var drawings: [Drawing] {
+        zip(classes, movable).filter { $1.slots.count > 1 }.map { pageClass, movable in
+            var granules: [Range<Int>] = []
+            for slot in movable.slots {
+                if let last = granules.last, last.upperBound == slot {
+                    granules[granules.count - 1] = last.lowerBound..<slot + 1
+                } else {
+                    granules.append(slot..<slot + 1)
+                }
+            }
+            return Drawing(domain: pageClass.domain, granules: granules, runs: movable.runs)
+        }
     }
 
     /// Pages of a class that a drawn permutation can move.

@@ -62,5 +62,10 @@ public struct Seed: ~Copyable {
         return seed
     }
 
+    /// A copy of the secret, for an image that is given its seed: as secret as that image.
+    public var bytes: [UInt8] {
+        (0..<Self.byteCount).map { unsafe memory.load(fromByteOffset: $0, as: UInt8.self) }
+    }
+
     deinit { unsafe sodium_free(memory) }
 }

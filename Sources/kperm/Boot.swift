@@ -19,6 +19,8 @@ struct Boot: AsyncParsableCommand {
             may write them). Between the two the guest exercises its kernel: ftrace on all functions, a kprobe, \
             modules, virtio-blk and virtio-net compared by hash, both CPUs.
 
+            A vmlinuz boots with KASLR: its place, and the order that its boot stub drew, are found in the guest's memory.
+
             Modules must be of the kernel's own release: --modules DIR, else the system's, else the exercise is a \
             reduced one, and says so. Images that are not permuted boot, too: then every page must be in its own frame.
 
@@ -45,6 +47,12 @@ struct Boot: AsyncParsableCommand {
 
     @Option(help: "QEMU's CPU model.")
     var cpu = GuestOptions().cpuModel
+
+    @Option(help: "The firmware of the machine: \(FirmwareChoice.allCases.map(\.rawValue).joined(separator: " or ")).")
+    var firmware: FirmwareChoice = .seabios
+
+    @Option(help: ArgumentHelp("More for the kernel's command line.", valueName: "words"))
+    var append: String = ""
 
     @Option(help: ArgumentHelp("How long a boot may take.", valueName: "seconds"))
     var timeout = GuestOptions().timeout
@@ -77,12 +85,15 @@ struct Boot: AsyncParsableCommand {
         options.timeout = timeout
         options.modulesDirectory = modules
         options.logPath = log
+        options.extraCommandLine = append
+        if firmware == .uefi { options.firmware = .ovmf }
         return options
     }
 
     func run() async throws {
+        if try isCompressed(image) { return try await runCompressed() }
         let stock = try openImage(image)
-        try checkLog(stock)
+        try checkLog(stock.file)
         guard PermutedImage.isPermuted(stock) else {
             guard `repeat` == nil else {
                 throw CommandFailure.input("\(image): not permuted: --repeat draws anew what kperm permute made")
@@ -118,15 +129,33 @@ struct Boot: AsyncParsableCommand {
         try finish(results)
     }
 
+    private func runCompressed() async throws {
+        let kernel = try attempt { [image] () throws(RewriteError) in try CompressedKernel.open(image) }
+        try checkLog(kernel.container.file)
+        let isPermuted = try attempt { () throws(RewriteError) in try kernel.manifest() } != nil
+        guard isPermuted || `repeat` == nil else {
+            throw CommandFailure.input("\(image): not permuted: --repeat is for what kperm permute made")
+        }
+        let expectation = try LiveExpectation(kernel).expectation(
+            isPermuted: isPermuted, isOff: append.split(separator: " ").contains("kperm=off"))
+        var results: [GuestResult] = []
+        for run in 1...(`repeat` ?? 1) {
+            if let count = `repeat` { progress("boot \(run) of \(count)") }
+            results.append(try await boot(expectation))
+            if !json { report(results[run - 1], title: `repeat`.map { "boot \(run) of \($0)" }) }
+        }
+        try finish(results)
+    }
+
     /// QEMU writes the log: never over the image, nor into what cannot be read back.
-    private func checkLog(_ image: borrowing KernelImage) throws {
+    private func checkLog(_ image: borrowing MappedFile) throws {
         var target = stat()
         var source = stat()
         guard let log, unsafe stat(log, &target) == 0 else { return }
         guard target.st_mode & S_IFMT == S_IFREG else {
             throw CommandFailure.input("\(log): exists and is not a regular file")
         }
-        if unsafe fstat(image.file.descriptor, &source) == 0, source.st_dev == target.st_dev,
+        if unsafe fstat(image.descriptor, &source) == 0, source.st_dev == target.st_dev,
             source.st_ino == target.st_ino
         {
             throw CommandFailure.input("\(log): is the input: kperm never writes its input; give another name")
@@ -199,19 +228,32 @@ struct Boot: AsyncParsableCommand {
         _ path: String, _ table: TranslationTable, _ analysis: KernelAnalysis, _ original: borrowing KernelImage,
         _ pages: [[UInt8]]
     ) -> GuestExpectation {
-        var kinds = analysis.map.entries.map { $0.isGap ? PageKind.unmapped : .other }
-        let kindOf: [String: PageKind] = [
-            "text": .text, "rodata": .rodata, "data": .data, "bss": .bss, "init": .initMemory,
-        ]
-        for pageClass in analysis.classes {
-            for page in pageClass.ranges.joined() { kinds[page] = kindOf[pageClass.name] ?? .other }
-        }
         let isLinux = analysis.release != nil
         return GuestExpectation(
             kernelPath: path, table: table, topLevelPageTable: analysis.rootTable, stubEnd: analysis.stubEnd,
-            pages: kinds, contents: { pages[$0.index] }, mayDifferAtStub: analysis.startWrites(in: original),
+            pages: analysis.pageKinds, contents: { pages[$0.index] },
+            mayDifferAtStub: analysis.startWrites(in: original),
             patchSites: analysis.patchSites(in: original),
             userspace: isLinux ? .linux(release: analysis.release) : .selfChecking, protectsItself: isLinux)
+    }
+}
+
+enum FirmwareChoice: String, CaseIterable, ExpressibleByArgument {
+    case seabios
+    case uefi
+}
+
+extension KernelAnalysis {
+    /// What is demanded of each page of the image.
+    var pageKinds: [PageKind] {
+        var kinds = map.entries.map { $0.isGap ? PageKind.unmapped : .other }
+        let kindOf: [String: PageKind] = [
+            "text": .text, "rodata": .rodata, "data": .data, "bss": .bss, "init": .initMemory,
+        ]
+        for pageClass in classes {
+            for page in pageClass.ranges.joined() { kinds[page] = kindOf[pageClass.name] ?? .other }
+        }
+        return kinds
     }
 }
 

@@ -27,6 +27,11 @@ struct Inspect: ParsableCommand {
 
     func run() throws {
         let path = image
+        if try isCompressed(path) {
+            let report = try compressedReport(path)
+            if json { try printJSON(report) } else { report.print() }
+            return
+        }
         let image = try openImage(path)
         let report: InspectReport
         if PermutedImage.isPermuted(image) {
@@ -37,6 +42,19 @@ struct Inspect: ParsableCommand {
             report = InspectReport(image, try analysis(image), nil)
         }
         if json { try printJSON(report) } else { report.print() }
+    }
+
+    private func compressedReport(_ path: String) throws -> InspectReport {
+        let kernel = try attempt { () throws(RewriteError) in try CompressedKernel.open(path) }
+        var report = InspectReport(kernel.kernel, try analysis(kernel.kernel), nil)
+        let relocations = kernel.relocations
+        let words = relocations.words32.count + relocations.inverse32.count + relocations.words64.count
+        report.format =
+            "bzImage (\(kernel.container.codec.rawValue), \(kernel.container.payload.count) bytes for "
+            + "\(kernel.container.decodedSize)\(kernel.container.isSigned ? ", signed" : ""))"
+        report.kaslr = words == 0 ? "no relocation lists" : "yes: \(words) words are relocated at boot"
+        report.permutesItself = try attempt { () throws(RewriteError) in try kernel.manifest() }
+        return report
     }
 
     private func analysis(_ image: borrowing KernelImage) throws -> KernelAnalysis {
@@ -93,10 +111,10 @@ struct InspectReport: Encodable {
     }
 
     let file: String
-    let format: String
+    var format: String
     let architecture: String
     let release: String?
-    let kaslr: String
+    var kaslr: String
     let virtualBase: String
     let physicalBase: String
     let pages: Int
@@ -109,6 +127,8 @@ struct InspectReport: Encodable {
     let pins: [PinReport]
     let remarks: [String]
     let permuted: Manifest?
+    /// A vmlinuz that permutes itself: what was asked for.
+    var permutesItself: BootManifest?
 
     init(_ image: borrowing KernelImage, _ analysis: KernelAnalysis, _ manifest: Manifest?) {
         file = image.path
@@ -148,6 +168,10 @@ struct InspectReport: Encodable {
                 "permuted:     yes, \(permuted.moved) of \(permuted.counted) pages moved (\(percent.oneDecimal) %), "
                     + "encoding \(permuted.encoding.rawValue), granule \(permuted.granule), seed \(permuted.seed), "
                     + "kperm \(permuted.tool)")
+        } else if let permutesItself {
+            let drawn = permutesItself.when == .boot ? "at every boot" : "by the tool, seed \(permutesItself.seed)"
+            Swift.print(
+                "permuted:     drawn \(drawn), granule \(permutesItself.granule), kperm \(permutesItself.tool)")
         } else {
             Swift.print("permuted:     no")
         }

@@ -12,43 +12,49 @@ import SecureRandom
 extension Encoding: ExpressibleByArgument {}
 extension Granule: ExpressibleByArgument {}
 
-enum When: String, ExpressibleByArgument, CaseIterable {
-    case build
-    case boot
-}
+extension When: ExpressibleByArgument {}
 
 struct Permute: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "permute",
         abstract: "Give a kernel image a random order of its physical page frames.",
         discussion: """
-            Reads IMAGE (an x86-64 vmlinux with symbols), draws a permutation of the frames of each page class, and \
-            writes the permuted image with its page tables, translation table and boot stub. Nothing is written when \
-            the kernel is not one that kperm can permute safely.
+            IMAGE is an x86-64 kernel: a vmlinuz as distributions ship it, with nothing else, or a vmlinux with \
+            symbols. Nothing is written when the kernel is not one that kperm can permute safely.
 
-            The seed decides the permutation and is a secret, as is the output (mode 0600). Without --seed or \
-            --seed-file a fresh one comes from the operating system and is not kept.
+            A vmlinuz draws a fresh permutation at every boot (--when boot), KASLR stays as it is. On the kernel's \
+            command line kperm.seed=HEX repeats a permutation, kperm=off boots without one, kperm=require halts \
+            rather than boot without one.
+
+            Of a vmlinux, and with --when build, the tool draws. The seed decides the permutation and is a secret, as \
+            is the output then (mode 0600). Without --seed or --seed-file a fresh one comes from the operating system \
+            and is not kept.
 
             Pages can be named as SYMBOL, SYMBOL+OFFSET, 0xADDRESS, FROM..TO, page:N or page:N-M.
 
+              kperm permute /boot/vmlinuz-6.1.0-50-amd64 -o vmlinuz.kperm
               kperm permute vmlinux -o vmlinux.kperm
               kperm permute vmlinux -o out --encoding contents --granule 16K
               kperm permute vmlinux -o out --pin my_table --glue dma_buffer --dry-run
             """)
 
-    @Argument(help: "The kernel image: an ELF vmlinux with symbols.", completion: .file())
+    @Argument(help: "The kernel image: a vmlinuz, or an ELF vmlinux with symbols.", completion: .file())
     var image: String
 
     @Option(name: .shortAndLong, help: "Where to write the permuted image.", completion: .file())
     var output: String?
 
     @Option(
-        help: "When the permutation is drawn: build (now). Only vmlinuz images can draw at boot, which is not done yet."
-    )
-    var when: When = .build
+        help: ArgumentHelp(
+            "When the permutation is drawn: boot (by a vmlinuz, at every boot), or build (now). (default: boot for a "
+                + "vmlinuz, build for a vmlinux)"))
+    var when: When?
 
-    @Option(help: "How the file says its order: \(Encoding.allCases.map(\.rawValue).joined(separator: " or ")).")
-    var encoding: Encoding = .segments
+    @Option(
+        help: ArgumentHelp(
+            "How a vmlinux says its order: \(Encoding.allCases.map(\.rawValue).joined(separator: " or ")). "
+                + "(default: segments)"))
+    var encoding: Encoding?
 
     @Option(help: ArgumentHelp("The seed: 64 hexadecimal digits.", valueName: "hex"))
     var seed: String?
@@ -72,10 +78,11 @@ struct Permute: ParsableCommand {
     var json = false
 
     func validate() throws {
-        if when == .boot {
-            throw ValidationError("--when boot: a vmlinux cannot draw at boot; it is drawn now (--when build)")
-        }
         if seed != nil && seedFile != nil { throw ValidationError("give --seed or --seed-file, not both") }
+        if when == .boot, seed != nil || seedFile != nil {
+            throw ValidationError(
+                "a seed is for --when build; kperm.seed= on the kernel's command line is for one boot")
+        }
         if output == nil && !dryRun { throw ValidationError("say where to write: -o FILE (or --dry-run)") }
     }
 
@@ -114,26 +121,17 @@ struct Permute: ParsableCommand {
     }
 
     func run() throws {
+        if try isCompressed(image) { return try permuteCompressed() }
+        guard when != .boot else {
+            throw CommandFailure.input("\(image): a vmlinux cannot draw at boot: use --when build, or give the vmlinuz")
+        }
         let image = try openImage(image)
         guard !PermutedImage.isPermuted(image) else {
             throw CommandFailure.input("\(image.path): already permuted; kperm restore gives the original back")
         }
-        var request = Request(
-            encoding: encoding, granule: granule, seedSource: seed == nil && seedFile == nil ? "fresh" : "given")
-        if !pin.isEmpty || !glue.isEmpty {
-            let map = try attempt { () throws(RewriteError) in try KernelAnalysis.of(image) }.map
-            let addresses = try Addresses(image)
-            request.pins = try pin.map {
-                Pin(pages: try addresses.pages($0, in: image, map), reason: "asked for", evidence: "--pin \($0)")
-            }
-            request.glue = try glue.map {
-                Glue(pages: try addresses.pages($0, in: image, map), reason: "--glue \($0)")
-            }
-        }
+        let request = try request(for: image, seedSource)
         let seed = try makeSeed()
-        let plan = try attempt { [request] () throws(RewriteError) in
-            try RewritePlan.draw(image, request, seed: seed)
-        }
+        let plan = try attempt { () throws(RewriteError) in try RewritePlan.draw(image, request, seed: seed) }
         if !dryRun, let output {
             try attempt { () throws(RewriteError) in
                 try plan.apply(to: output, from: image, tool: kpermVersion)
@@ -146,18 +144,54 @@ struct Permute: ParsableCommand {
             if !dryRun, let output { print("written: \(output)") }
         }
     }
+
+    private func permuteCompressed() throws {
+        guard encoding == nil else {
+            throw CommandFailure.input(
+                "\(image): --encoding is for a vmlinux; a vmlinuz moves its pages while it starts")
+        }
+        let kernel = try attempt { [image] () throws(RewriteError) in try CompressedKernel.open(image) }
+        guard try attempt({ () throws(RewriteError) in try kernel.manifest() }) == nil else {
+            throw CommandFailure.input("\(image): already permuted; permute the original")
+        }
+        let when = when ?? (seed == nil && seedFile == nil ? .boot : .build)
+        let request = try request(for: kernel.kernel, when == .boot ? "boot" : seedSource)
+        let seed = when == .build ? try makeSeed() : nil
+        let plan = try attempt { () throws(RewriteError) in
+            try BootPlan.make(kernel, request, seed: seed, tool: kpermVersion)
+        }
+        if !dryRun, let output {
+            progress("compressing")
+            try attempt { () throws(RewriteError) in try plan.apply(to: output, from: kernel) }
+        }
+        if json {
+            try printJSON(BootPlanReport(plan, complete: dryRun))
+        } else {
+            plan.printSummary(complete: dryRun)
+            if kernel.container.isSigned {
+                print("note:      the signature no longer holds: sign the output again (sbsign --key --cert)")
+            }
+            if !dryRun, let output { print("written:   \(output)") }
+        }
+    }
+
+    private var seedSource: String { seed == nil && seedFile == nil ? "fresh" : "given" }
+
+    private func request(for image: borrowing KernelImage, _ seedSource: String) throws -> Request {
+        var request = Request(encoding: encoding ?? .segments, granule: granule, seedSource: seedSource)
+        if pin.isEmpty && glue.isEmpty { return request }
+        let map = try attempt { () throws(RewriteError) in try KernelAnalysis.of(image) }.map
+        let addresses = try Addresses(image)
+        request.pins = try pin.map {
+            Pin(pages: try addresses.pages($0, in: image, map), reason: "asked for", evidence: "--pin \($0)")
+        }
+        request.glue = try glue.map { Glue(pages: try addresses.pages($0, in: image, map), reason: "--glue \($0)") }
+        return request
+    }
 }
 
 /// A plan as JSON.
 struct PlanReport: Encodable {
-    struct ChangeReport: Encodable {
-        let fileOffset: Int
-        let address: String?
-        let before: String
-        let after: String
-        let reason: String
-        let evidence: String
-    }
 
     let release: String?
     let architecture: String
@@ -187,13 +221,7 @@ struct PlanReport: Encodable {
         percentMoved = plan.percentMoved
         keptNeighbours = plan.permutation.keptNeighbours
         classes = plan.analysis.classReports(moved: plan.permutation.forward)
-        changes =
-            complete
-            ? plan.changes.map {
-                ChangeReport(
-                    fileOffset: $0.fileOffset, address: $0.address?.description, before: $0.before.hexadecimal,
-                    after: $0.after.hexadecimal, reason: $0.reason, evidence: $0.evidence)
-            } : nil
+        changes = complete ? plan.changes.map { ChangeReport($0) } : nil
         pins = complete ? (plan.analysis.pins + plan.request.pins).map { PinReport($0) } : nil
     }
 }
@@ -205,23 +233,48 @@ extension RewritePlan {
             "moved:     \(movedPages) of \(analysis.countedPages) counted pages (\(percentMoved.oneDecimal) %), "
                 + "\(analysis.pinnedPages) pinned, granule \(request.granule.rawValue)")
         print("encoding:  \(request.encoding.rawValue), seed \(request.seedSource)")
-        print("changes:   \(changes.count) besides the order")
-        for change in changes {
-            let place = change.address.map(\.description) ?? "byte \(change.fileOffset)"
-            print("  \(place): \(change.after.count) bytes: \(change.reason)")
-            if complete {
-                print("    evidence: \(change.evidence)")
-                if change.after.count <= 16 {
-                    print("    \(change.before.hexadecimal) -> \(change.after.hexadecimal)")
-                }
-            }
-        }
+        printChanges(changes, complete: complete)
         for remark in baked.remarks { print("note:      \(remark)") }
+        if complete { printPins(analysis.pins + request.pins) }
+    }
+}
+
+/// A changed place as JSON.
+struct ChangeReport: Encodable {
+    let fileOffset: Int
+    let address: String?
+    let before: String
+    let after: String
+    let reason: String
+    let evidence: String
+
+    init(_ change: Change) {
+        fileOffset = change.fileOffset
+        address = change.address?.description
+        before = change.before.hexadecimal
+        after = change.after.hexadecimal
+        reason = change.reason
+        evidence = change.evidence
+    }
+}
+
+func printChanges(_ changes: [Change], complete: Bool) {
+    print("changes:   \(changes.count) besides the order")
+    for change in changes {
+        let place = change.address.map(\.description) ?? "byte \(change.fileOffset)"
+        print("  \(place): \(change.after.count) bytes: \(change.reason)")
         if complete {
-            print("pins:")
-            for pin in analysis.pins + request.pins {
-                print("  pages \(pin.pages.lowerBound)-\(pin.pages.upperBound - 1): \(pin.reason) [\(pin.evidence)]")
+            print("    evidence: \(change.evidence)")
+            if change.after.count <= 16 {
+                print("    \(change.before.hexadecimal) -> \(change.after.hexadecimal)")
             }
         }
+    }
+}
+
+func printPins(_ pins: [Pin]) {
+    print("pins:")
+    for pin in pins {
+        print("  pages \(pin.pages.lowerBound)-\(pin.pages.upperBound - 1): \(pin.reason) [\(pin.evidence)]")
     }
 }

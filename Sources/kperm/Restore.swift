@@ -7,7 +7,10 @@ struct Restore: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "restore",
         abstract: "Give back the original of a permuted image, bit for bit.",
-        discussion: "Symbols, debug sections and headers come back as they were: `cmp` finds no difference.")
+        discussion: """
+            Symbols, debug sections and headers come back as they were: `cmp` finds no difference. A vmlinuz is \
+            compressed anew when it is permuted, so it cannot be restored: keep the original.
+            """)
 
     @Argument(help: "A permuted image.", completion: .file())
     var out: String
@@ -16,6 +19,9 @@ struct Restore: ParsableCommand {
     var output: String
 
     func run() throws {
+        if try isCompressed(out) {
+            throw CommandFailure.input("\(out): a vmlinuz was compressed anew and cannot be restored: use the original")
+        }
         try attempt { [out, output] () throws(RewriteError) in try PermutedImage.open(out).restore(to: output) }
     }
 }

@@ -47,6 +47,16 @@ func openImage(_ path: String) throws -> KernelImage {
     }
 }
 
+/// Whether a file is a vmlinuz (bzImage).
+func isCompressed(_ path: String) throws -> Bool {
+    do {
+        let file = try MappedFile.open(path)
+        return BzImage.isBzImage(file.bytes)
+    } catch {
+        throw CommandFailure.input("\(error)")
+    }
+}
+
 func printJSON(_ value: some Encodable) throws {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
@@ -72,7 +82,7 @@ struct Addresses {
 
     init(_ image: borrowing KernelImage) throws {
         do {
-            table = try image.symbolTable()
+            table = try image.symbols()
         } catch {
             throw CommandFailure.input("\(error)")
         }

@@ -2,6 +2,7 @@
 
 public import ArgumentParser
 import Glibc
+import KernelImage
 import KernelRewrite
 public import PagePermutation
 
@@ -14,10 +15,19 @@ struct Table: ParsableCommand {
         discussion: """
             Formats: json, bin (the table as it lies in the kernel's memory), c (a header), asm. The table is as \
             secret as the seed: a file written with -o is readable by its owner only.
+
+            A vmlinuz permutes itself, and its table lies in the running kernel's memory only: --from-memory FILE \
+            finds it in a guest's memory file, a raw memory dump or an uncompressed vmcore.
+
+              kperm table vmlinux.kperm --format c -o permutation.h
+              kperm table --from-memory /dev/shm/guest-ram
             """)
 
     @Argument(help: "A permuted image.", completion: .file())
-    var out: String
+    var out: String?
+
+    @Option(help: "Find the table in a dump of a running kernel's memory.", completion: .file())
+    var fromMemory: String?
 
     @Option(help: "The form: \(TableFormat.allCases.map(\.rawValue).joined(separator: ", ")).")
     var format: TableFormat = .json
@@ -25,11 +35,25 @@ struct Table: ParsableCommand {
     @Option(name: .shortAndLong, help: "Where to write it; without, to standard output.", completion: .file())
     var output: String?
 
+    func validate() throws {
+        if (out == nil) == (fromMemory == nil) { throw ValidationError("give a permuted image, or --from-memory FILE") }
+    }
+
     func run() throws {
-        let permuted = try attempt { [out] () throws(RewriteError) in try PermutedImage.open(out) }
-        let bytes = permuted.table.formatted(as: format)
+        if let fromMemory {
+            let dump = try attempt { () throws(RewriteError) in try MemoryDump.open(fromMemory) }
+            let table = try attempt { () throws(RewriteError) in try dump.table() }
+            try write(table.formatted(as: format), notOver: dump.file)
+        } else if let out {
+            if try isCompressed(out) { throw liveTableOnly(out) }
+            let permuted = try attempt { () throws(RewriteError) in try PermutedImage.open(out) }
+            try write(permuted.table.formatted(as: format), notOver: permuted.image.file)
+        }
+    }
+
+    private func write(_ bytes: [UInt8], notOver input: borrowing MappedFile) throws {
         if let output {
-            try attempt { () throws(RewriteError) in try writeSecret(bytes, to: output, notOver: permuted.image) }
+            try attempt { () throws(RewriteError) in try writeSecret(bytes, to: output, notOver: input) }
             return
         }
         if format == .bin, isatty(STDOUT_FILENO) == 1 {
@@ -37,9 +61,15 @@ struct Table: ParsableCommand {
         }
         var done = 0
         while done < bytes.count {
-            let count = unsafe bytes[done...].withUnsafeBytes { unsafe write(STDOUT_FILENO, $0.baseAddress, $0.count) }
+            let count = unsafe bytes[done...].withUnsafeBytes {
+                unsafe Glibc.write(STDOUT_FILENO, $0.baseAddress, $0.count)
+            }
             guard count > 0 else { throw CommandFailure.input("cannot write to standard output") }
             done += count
         }
     }
+}
+
+func liveTableOnly(_ path: String) -> CommandFailure {
+    .input("\(path): a vmlinuz has its table in the running kernel only: kperm table --from-memory FILE reads it there")
 }

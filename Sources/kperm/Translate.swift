@@ -37,6 +37,7 @@ struct Translate: ParsableCommand {
     }
 
     func run() throws {
+        if try isCompressed(out) { throw liveTableOnly(out) }
         let permuted = try attempt { [out] () throws(RewriteError) in try PermutedImage.open(out) }
         let lines = reverse ? try addresses.map { try fromPhysical($0, permuted) } : try fromVirtual(permuted)
         if json {

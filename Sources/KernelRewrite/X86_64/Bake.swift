@@ -160,10 +160,11 @@ enum Bake {
             _ image: borrowing KernelImage, _ table: TranslationTable, _ seedSource: String
         ) throws(RewriteError) {
             let symbols = analysis.symbols
-            let home = try gap(image)
+            let hooks = KernelHooks(analysis: analysis)
+            let home = try hooks.gap(image)
             let reserve = try symbols.require("memblock_reserve", for: "to reserve the page tables")
             let start = try symbols.require("start_kernel", for: "to run the boot stub before it")
-            let call = try callSite(of: start.address, image)
+            let call = try hooks.callSite(of: start.address, image)
 
             let moved = table.movedCount
             let says = "\(moved) of \(analysis.countedPages) pages moved, drawn by the tool, seed \(seedSource)"
@@ -178,10 +179,11 @@ enum Bake {
             contents += status
             contents.pad(to: pageSize)
 
-            let printk = symbols.optional("_printk") ?? symbols.optional("printk")
+            let printk = hooks.printk
             let blob = symbols.optional("debugfs_create_blob")
             let pageOffset = symbols.optional("page_offset_base")
-            let initcall = try announcement(image, home.address + UInt64(StubCode.announce))
+            let initcall = hooks.announcement(image, home.address + UInt64(StubCode.announce))
+            if let initcall { changes.append(initcall.change) }
             let announces = initcall != nil && printk != nil
             let hasFile = initcall != nil && blob != nil && pageOffset != nil
             if !announces {
@@ -193,7 +195,7 @@ enum Bake {
 
             let parameters: [UInt64] = [
                 place.rawValue, UInt64(contents.count), reserve.address.rawValue, start.address.rawValue,
-                printk?.address.rawValue ?? 0, messageAt.rawValue, initcall ?? 0,
+                printk?.address.rawValue ?? 0, messageAt.rawValue, initcall?.address.rawValue ?? 0,
                 hasFile ? blob?.address.rawValue ?? 0 : 0, nameAt.rawValue, pageOffset?.address.rawValue ?? 0,
                 statusPlace.rawValue,
             ]
@@ -201,105 +203,10 @@ enum Bake {
             for (i, parameter) in parameters.enumerated() { code.replace(at: 8 * i, with: parameter) }
             code += message + name
             guard code.count <= home.room else {
-                throw refuse("no room for the boot stub: \(code.count) bytes, \(home.room) between text and rodata")
+                throw refuse("no room for the boot stub: \(code.count) bytes, \(home.room) in the padding")
             }
-            changes.append(
-                Change(
-                    fileOffset: home.fileOffset, address: home.address,
-                    before: (0..<code.count).map { image.file.bytes.load(home.fileOffset + $0, as: UInt8.self) },
-                    after: code, reason: "the boot stub",
-                    evidence: "\(home.room) bytes of padding that no symbol covers"))
-            try lead(call, to: home.address + UInt64(StubCode.reserve), image)
-        }
-
-        /// The one instruction that goes from the kernel's first C code to start_kernel: behind the clearing of .bss,
-        /// where memblock may keep its arrays, and before anything is allocated.
-        private func callSite(
-            of target: VirtualAddress, _ image: borrowing KernelImage
-        ) throws(RewriteError) -> Instruction {
-            var found: [Instruction] = []
-            for name in Rules.startFunctions {
-                guard let function = analysis.symbols.optional(name), function.size > 0,
-                    let code = map.bytes(at: function.address, count: Int(function.size), in: image)
-                else { continue }
-                found += Decoder(.x86Bits64).all(code, at: function.address).filter { $0.target == target }
-            }
-            guard found.count == 1, let call = found.first, [.call, .jump].contains(call.flow), call.size == 5 else {
-                throw refuse(
-                    "\(found.count) calls of start_kernel in \(Rules.startFunctions.joined(separator: " and ")) "
-                        + "where one is expected")
-            }
-            return call
-        }
-
-        /// Changes the 32-bit offset of a direct call or jump.
-        private mutating func lead(
-            _ call: Instruction, to target: VirtualAddress, _ image: borrowing KernelImage
-        ) throws(RewriteError) {
-            let field = call.address + 1
-            guard let fileOffset = map.fileOffset(of: field), let before = map.bytes(at: field, count: 4, in: image),
-                let offset = Int32(exactly: Int64(bitPattern: target.rawValue &- call.next.rawValue))
-            else { throw refuse("the call of start_kernel at \(call.address) cannot lead to \(target)") }
-            changes.append(
-                Change(
-                    fileOffset: fileOffset, address: field, before: before,
-                    after: (0..<4).map { UInt8(truncatingIfNeeded: offset >> (8 * $0)) },
-                    reason: "the start of the kernel leads through the boot stub",
-                    evidence: "\(call.mnemonic) at \(call.address) led to start_kernel"))
-        }
-
-        /// A page of fill that is executable when the stub runs: behind text, in the gap before rodata, which the
-        /// kernel frees later, or else in the padding that newer linker scripts leave inside text.
-        private func gap(
-            _ image: borrowing KernelImage
-        ) throws(RewriteError) -> (address: VirtualAddress, fileOffset: Int, room: Int) {
-            let start = try analysis.symbols.require("_text", for: "to place the boot stub").address
-            let end = try analysis.symbols.require("_etext", for: "to place the boot stub").address
-            let rodata = try analysis.symbols.require("__start_rodata", for: "to place the boot stub").address
-            let behind = map.pages(of: end..<rodata).dropFirst(end.offsetInPage == 0 ? 0 : 1)
-            for page in Array(behind) + map.pages(of: start..<end) where isFill(page, image) {
-                return (map.virtualBase + UInt64(page * pageSize), map.entries[page].fileOffset, pageSize)
-            }
-            throw refuse("no room for the boot stub: no unused page in text (\(start) … \(end)) or before \(rodata)")
-        }
-
-        /// Whether a page is nothing but padding: one byte value throughout, and no symbol's.
-        private func isFill(_ page: Int, _ image: borrowing KernelImage) -> Bool {
-            let entry = map.entries[page]
-            let address = map.virtualBase + UInt64(page * pageSize)
-            guard entry.fileBytes == pageSize else { return false }
-            let fill = image.file.bytes.load(entry.fileOffset, as: UInt8.self)
-            return [0x00, 0x90, 0xcc].contains(fill)
-                && (0..<pageSize).allSatisfy { image.file.bytes.load(entry.fileOffset + $0, as: UInt8.self) == fill }
-                && !analysis.isCovered(address..<address + UInt64(pageSize))
-        }
-
-        /// Leads the first late initcall through the stub; gives its address, or nil if the kernel has none. Entries
-        /// are 32-bit offsets relative to themselves.
-        private mutating func announcement(
-            _ image: borrowing KernelImage, _ target: VirtualAddress
-        ) throws(RewriteError) -> UInt64? {
-            guard let first = analysis.symbols.optional("__initcall7_start")?.address,
-                let end = analysis.symbols.optional("__initcall_end")?.address, first < end,
-                let fileOffset = map.fileOffset(of: first), let before = map.bytes(at: first, count: 4, in: image)
-            else { return nil }
-            let offset = Int32(bitPattern: before.reversed().reduce(UInt32(0)) { $0 << 8 | UInt32($1) })
-            let initcall = first + UInt64(bitPattern: Int64(offset))
-            func isCode(_ address: VirtualAddress) -> Bool {
-                image.sections.contains {
-                    $0.isExecutable && $0.isAllocated && $0.address <= address && address < $0.end
-                }
-            }
-            guard map.page(of: initcall) != nil, isCode(initcall), !isCode(first) else { return nil }
-            let relative = Int64(bitPattern: target.rawValue &- first.rawValue)
-            guard let fits = Int32(exactly: relative) else { return nil }
-            changes.append(
-                Change(
-                    fileOffset: fileOffset, address: first, before: before,
-                    after: (0..<4).map { UInt8(truncatingIfNeeded: fits >> (8 * $0)) },
-                    reason: "the kernel log and debugfs say that the kernel is permuted",
-                    evidence: "__initcall7_start: the entry led to \(initcall)"))
-            return initcall.rawValue
+            changes.append(home.change(to: code, "the boot stub", image))
+            changes.append(try hooks.lead(call, to: home.address + UInt64(StubCode.reserve), image))
         }
     }
 }

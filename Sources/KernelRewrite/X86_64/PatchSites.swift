@@ -52,7 +52,7 @@ enum PatchSites {
     private static let functions = [
         "ftrace_call", "ftrace_regs_call", "ftrace_graph_call", "ftrace_epilogue", "ftrace_caller",
         "ftrace_regs_caller",
-        "__x86_return_thunk", "__x86_indirect_thunk_array", "bpf_dispatcher_xdp_func",
+        "__x86_return_thunk", "__x86_indirect_thunk_*", "bpf_dispatcher_xdp_func",
     ]
 
     /// String literals in rodata that the kernel takes apart in place.
@@ -69,7 +69,7 @@ enum PatchSites {
 
     /// The places, ascending, overlapping ones merged.
     static func find(_ analysis: KernelAnalysis, _ image: borrowing KernelImage) -> [Range<VirtualAddress>] {
-        var sites: [Range<VirtualAddress>] = []
+        var sites = BootArea.notes(analysis, image)
         for (start, end) in ranges {
             guard let start = analysis.symbols.optional(start)?.address,
                 let end = analysis.symbols.optional(end)?.address,
@@ -77,7 +77,10 @@ enum PatchSites {
             else { continue }
             sites.append(start..<end)
         }
-        for name in functions {
+        let named = functions.flatMap { name in
+            name.hasSuffix("*") ? analysis.symbols.names(beginning: String(name.dropLast())) : [name]
+        }
+        for name in named {
             for place in analysis.symbols.all(name) where place.size > 0 { sites.append(place.range) }
             // A label inside a function: the branch that stands there is patched.
             for place in analysis.symbols.all(name) where place.size == 0 {

@@ -8,14 +8,15 @@ import PagePermutation
 
 extension Architecture {
     static let x86 = Architecture(
-        name: "x86-64", machine: 62, analyse: X86_64.analyse, bake: Bake.bake, walk: Bake.walk,
+        name: "x86-64", machine: 62, analyse: X86_64.analyse, bake: Bake.bake, plant: BootArea.plant,
+        readArea: BootArea.read, walk: Bake.walk,
         patchSites: PatchSites.find,
         startWrites: StartWrites.find)
 }
 
 private enum X86_64 {
     @Sendable static func analyse(_ image: borrowing KernelImage) throws(RewriteError) -> KernelAnalysis {
-        guard let table = try wrapping(RewriteError.image, { () throws(ImageError) in try image.symbolTable() }) else {
+        guard let table = try wrapping(RewriteError.image, { () throws(ImageError) in try image.symbols() }) else {
             throw .unsupported(
                 file: image.path, "no symbols: give the vmlinux of the debug package, or one that was not stripped")
         }

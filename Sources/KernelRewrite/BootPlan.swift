@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: MIT
+
+// The plan for a kernel that is permuted while it starts: the loader lays it down
+// linearly and relocates it, then the boot stub moves the pages. The plan says
+// which bytes of the unpacked kernel change; the order itself is drawn by the
+// stub, at every boot or from a seed that the tool gives it.
+
+import Addressing
+import KernelImage
+public import PagePermutation
+public import SecureRandom
+
+/// When a permutation is drawn.
+public enum When: String, CaseIterable, Codable, Sendable {
+    /// By the tool: the same order at every boot.
+    case build
+    /// By the boot stub, afresh at every boot.
+    case boot
+}
+
+/// Everything that will be done to a compressed kernel.
+public struct BootPlan: Sendable {
+    public let analysis: KernelAnalysis
+    public let request: Request
+    public let when: When
+    public let problem: PermutationProblem
+    /// The order, where the tool gives the seed.
+    public let permutation: Permutation?
+    /// Bytes of the unpacked kernel that change.
+    public let changes: [Change]
+    public let remarks: [String]
+
+    /// Plans for a kernel.
+    ///
+    /// - Parameter seed: what the stub draws from; nil to let it gather a seed at every boot.
+    /// - Throws: `RewriteError` when the kernel lacks something the plan needs, or the request asks for what cannot be.
+    public static func make(
+        _ kernel: borrowing CompressedKernel, _ request: Request, seed: borrowing Seed?, tool: String
+    ) throws(RewriteError) -> BootPlan {
+        let analysis = try KernelAnalysis.of(kernel.kernel)
+        let problem = try RewritePlan.problem(analysis, request)
+        var permutation: Permutation?
+        var secret: [UInt8]?
+        switch seed {
+        case .some(let seed):
+            do { permutation = try Permutation.draw(problem, seed: seed) } catch { throw .seed(error) }
+            secret = seed.bytes
+        case .none: break
+        }
+        let manifest = BootManifest(request, isDrawnAtBoot: secret == nil, tool: tool)
+        let planted = try analysis.architecture.plant(analysis, kernel.kernel, problem, secret, manifest.encoded())
+        return BootPlan(
+            analysis: analysis, request: request, when: secret == nil ? .boot : .build, problem: problem,
+            permutation: permutation, changes: planted.changes, remarks: planted.remarks)
+    }
+
+    /// Counted pages that the stub may move.
+    public var movablePages: Int {
+        problem.drawings.reduce(0) { $0 + $1.granules.reduce(0) { $0 + $1.count } } * request.granule.pages
+    }
+
+    /// Writes the kernel with the plan's changes. With a seed of the tool's it holds a secret, and only its owner may
+    /// read it (mode 0600); else it keeps its input's mode.
+    ///
+    /// - Throws: `RewriteError` when what changed no longer fits, or the file cannot be written; nothing is left behind.
+    public func apply(to path: String, from kernel: borrowing CompressedKernel) throws(RewriteError) {
+        let unpacked = try kernel.unpacked(with: changes)
+        let bytes = try wrapping(RewriteError.image) { () throws(ImageError) in
+            try kernel.container.replacing(unpacked)
+        }
+        let mode = when == .build ? 0o600 : kernel.container.file.mode
+        let output = try OutputFile.create(path, mode: mode, notOver: kernel.container.file)
+        try output.write(bytes, at: 0)
+        try output.commit()
+    }
+}
+
+/// What an architecture changes in a kernel that is permuted while it starts.
+struct Planted: Sendable {
+    var changes: [Change] = []
+    var remarks: [String] = []
+}

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: MIT
+
+import PagePermutation
+import Testing
+
+@testable import GuestCheck
+
+struct MachineArgumentsTests {
+    private func arguments(
+        _ options: GuestOptions = GuestOptions(), placement: GuestPlacement = .fixed
+    ) throws -> [String] {
+        var expectation = try SyntheticGuest().expectation
+        expectation.kernelPath = "/kernel"
+        expectation.placement = placement
+        return Machine.arguments(options, expectation, directory: "/dir,ectory", console: "/console", ram: "/ram")
+    }
+
+    private func value(of option: String, in arguments: [String]) throws -> String {
+        let index = try #require(arguments.firstIndex(of: option))
+        return arguments[index + 1]
+    }
+
+    @Test func wordsOfTheCommandLine() throws {
+        let plain = "console=ttyS0 loglevel=6 printk.devkmsg=on panic=-1"
+        #expect(try value(of: "-append", in: arguments()) == plain)
+        #expect(try value(of: "-append", in: arguments(placement: .searched { _ in fatalError() })) == plain)
+        var options = GuestOptions()
+        options.extraCommandLine = "kperm=off quiet"
+        let live = try arguments(options, placement: .live { _ in fatalError() })
+        #expect(try value(of: "-append", in: live) == plain + " kperm.wait kperm=off quiet")
+    }
+
+    @Test func processorModelPassesThrough() throws {
+        var options = GuestOptions()
+        options.cpuModel = "max,la57=off"
+        #expect(try value(of: "-cpu", in: arguments(options)) == "max,la57=off")
+    }
+
+    @Test func flashOfTheFirmware() throws {
+        #expect(try !arguments().contains { $0.contains("pflash") })
+        var options = GuestOptions()
+        options.firmware = .ovmf
+        let flash = try arguments(options).filter { $0.contains("pflash") }
+        #expect(
+            flash == [
+                "if=pflash,format=raw,unit=0,readonly=on,file=/usr/share/OVMF/OVMF_CODE.fd",
+                "if=pflash,format=raw,unit=1,file=/dir,,ectory/variables",
+            ])
+    }
+
+    @Test func variablesLieBesideTheCode() {
+        #expect(Firmware.variables(of: "/CODE/OVMF_CODE_4M.fd") == "/CODE/OVMF_VARS_4M.fd")
+        #expect(Firmware.variables(of: "CODE.fd") == "VARS.fd")
+    }
+
+    @Test func firmwareMissing() async throws {
+        var expectation = try SyntheticGuest().expectation
+        expectation.kernelPath = "/bin/sh"
+        var options = GuestOptions()
+        options.emulator = "sh"
+        options.firmware = .uefi(code: "/no/such/CODE.fd")
+        await #expect(throws: GuestError.firmwareMissing("/no/such/CODE.fd")) {
+            try await checkGuest(expectation, options: options)
+        }
+        #expect("\(GuestError.firmwareMissing("/a"))".contains("ovmf"))
+    }
+}
