@@ -55,7 +55,7 @@ let package = Package(
             dependencies: [
                 "Addressing", "KernelImage", "SecureRandom", "Disassembly", "PagePermutation", "KernelRewrite",
                 "GuestCheck",
-                argumentParser,
+                argumentParser, subprocess,
             ],
             swiftSettings: settings),
 

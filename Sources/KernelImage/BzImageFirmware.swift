@@ -11,7 +11,9 @@ struct FirmwareHeader: Equatable, Sendable {
     let imageSize: UInt32
     /// The certificate table's entry in the data directory; nil when there is none.
     let certificateEntry: Int?
-    let isSigned: Bool
+    /// The signatures, which end the file; nil when it has none.
+    let certificates: Range<Int>?
+    var isSigned: Bool { certificates != nil }
 
     /// Nil when the file has no EFI entry point.
     ///
@@ -37,7 +39,23 @@ struct FirmwareHeader: Equatable, Sendable {
         imageSize = bytes.load(optional + 56, as: UInt32.self)
         let entry = directory + 4 * 8
         certificateEntry = bytes.load(directory - 4, as: UInt32.self) > 4 ? entry : nil
-        isSigned = certificateEntry != nil && bytes.load(entry + 4, as: UInt32.self) != 0
+        guard certificateEntry != nil, bytes.load(entry + 4, as: UInt32.self) != 0 else {
+            certificates = nil
+            return
+        }
+        let table = Int(bytes.load(entry, as: UInt32.self))
+        guard table > directory, table + Int(bytes.load(entry + 4, as: UInt32.self)) == bytes.byteCount else {
+            throw refuse(entry)
+        }
+        certificates = table..<bytes.byteCount
+    }
+
+    /// Says in a file whose signatures are gone that it has none, and makes its checksum right where it has one.
+    func mend(_ file: inout [UInt8]) {
+        if let certificateEntry { for i in 0..<8 { file[certificateEntry + i] = 0 } }
+        guard checksum != 0 else { return }
+        let sum = checksum(of: file)
+        for i in 0..<4 { file[checksumOffset + i] = UInt8(truncatingIfNeeded: sum >> UInt32(8 * i)) }
     }
 
     /// The checksum that a whole file should have: its 16-bit words but the checksum itself added with carry, and its

@@ -11,9 +11,7 @@ import Addressing
 import CCodecs
 
 extension BzImage {
-    /// The whole file with another payload, of the same size as this one.
-    ///
-    /// A signature's bytes stay, but nothing refers to them: see `isSigned`.
+    /// The whole file with another payload, of the same size as this one but for signatures, which it loses.
     ///
     /// - Parameter decoded: the new payload, as long as what `decode` gives.
     /// - Throws: `ImageError` of kind `.unsuitable` when the payload does not fit, and says by how many bytes; or when
@@ -38,13 +36,19 @@ extension BzImage {
     /// Where this file is not what `original` with this one's payload would be, in bytes of the file; empty when
     /// `replacing` can have made it. What the payload decodes to is not looked at.
     public func differences(from original: borrowing BzImage) -> [Range<Int>] {
-        let bytes = file.bytes
-        guard stream.count <= original.stream.count, bytes.byteCount == original.file.byteCount,
+        var bytes = unsafe file.bytes.withUnsafeBytes { unsafe Array($0) }
+        if let certificates = firmware?.certificates { bytes.removeSubrange(certificates) }
+        guard stream.count <= original.stream.count,
             let wanted = try? original.replacing(
-                stream: unsafe bytes.extracting(stream).withUnsafeBytes { unsafe Array($0) })
-        else { return [0..<bytes.byteCount] }
+                stream: unsafe file.bytes.extracting(stream).withUnsafeBytes { unsafe Array($0) }),
+            // Signing rounds a file up with zeros.
+            wanted.count <= bytes.count, bytes[wanted.count...].allSatisfy({ $0 == 0 }),
+            bytes.count - wanted.count < (isSigned ? 8 : 1)
+        else { return [0..<file.byteCount] }
+        bytes.removeSubrange(wanted.count...)
+        firmware?.mend(&bytes)
         var found: [Range<Int>] = []
-        for offset in wanted.indices where wanted[offset] != bytes.load(offset, as: UInt8.self) {
+        for offset in wanted.indices where wanted[offset] != bytes[offset] {
             if let last = found.last, last.upperBound == offset {
                 found[found.count - 1] = last.lowerBound..<offset + 1
             } else {
@@ -77,10 +81,8 @@ extension BzImage {
         write(UInt32(length), at: 0x24c)
         write(UInt32(length), at: lengths)
         write(try initSize(shorterBy: payload.count - length), at: 0x260)
-        if let firmware {
-            if let entry = firmware.certificateEntry { for i in 0..<8 { new[entry + i] = 0 } }
-            if firmware.checksum != 0 { write(firmware.checksum(of: new), at: firmware.checksumOffset) }
-        }
+        if let certificates = firmware?.certificates { new.removeSubrange(certificates) }
+        firmware?.mend(&new)
         if checksum(of: old) == 0 {
             let checksum = checksum(of: unsafe new.span.bytes.extracting(droppingLast: 4))
             write(checksum, at: new.count - 4)

@@ -59,19 +59,30 @@ public struct BootPlan: Sendable {
         problem.drawings.reduce(0) { $0 + $1.granules.reduce(0) { $0 + $1.count } } * request.granule.pages
     }
 
-    /// Writes the kernel with the plan's changes. With a seed of the tool's it holds a secret, and only its owner may
-    /// read it (mode 0600); else it keeps its input's mode.
+    /// The file with the plan's changes in its payload.
     ///
-    /// - Throws: `RewriteError` when what changed no longer fits, or the file cannot be written; nothing is left behind.
-    public func apply(to path: String, from kernel: borrowing CompressedKernel) throws(RewriteError) {
+    /// - Throws: `RewriteError` when KASLR relocates what changes, or what changed no longer fits.
+    public func image(from kernel: borrowing CompressedKernel) throws(RewriteError) -> [UInt8] {
         let unpacked = try kernel.unpacked(with: changes)
-        let bytes = try wrapping(RewriteError.image) { () throws(ImageError) in
-            try kernel.container.replacing(unpacked)
-        }
+        return try wrapping(RewriteError.image) { () throws(ImageError) in try kernel.container.replacing(unpacked) }
+    }
+
+    /// Writes what `image` gave. With a seed of the tool's it holds a secret, and only its owner may read it (mode
+    /// 0600); else it keeps its input's mode.
+    ///
+    /// - Throws: `RewriteError.output` when the file cannot be written; nothing is left behind then.
+    public func write(
+        _ image: [UInt8], to path: String, from kernel: borrowing CompressedKernel
+    ) throws(RewriteError) {
         let mode = when == .build ? 0o600 : kernel.container.file.mode
         let output = try OutputFile.create(path, mode: mode, notOver: kernel.container.file)
-        try output.write(bytes, at: 0)
+        try output.write(image, at: 0)
         try output.commit()
+    }
+
+    /// Both.
+    public func apply(to path: String, from kernel: borrowing CompressedKernel) throws(RewriteError) {
+        try write(image(from: kernel), to: path, from: kernel)
     }
 }
 

@@ -44,7 +44,7 @@ public struct CompressedKernel: ~Copyable {
     /// - Throws: `RewriteError.unsupported` when KASLR relocates a word that a change covers: the change would be lost,
     ///   or the word.
     func unpacked(with changes: [Change]) throws(RewriteError) -> [UInt8] {
-        var bytes = (0..<kernel.file.byteCount).map { kernel.file.bytes.load($0, as: UInt8.self) }
+        var bytes = unsafe kernel.file.bytes.withUnsafeBytes { unsafe Array($0) }
         for change in changes {
             if let address = change.address {
                 let range = address..<address + UInt64(change.after.count)

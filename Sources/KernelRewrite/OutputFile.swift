@@ -23,15 +23,19 @@ struct OutputFile: ~Copyable {
     {
         var target = stat()
         var source = stat()
-        if unsafe stat(path, &target) == 0 {
-            guard target.st_mode & S_IFMT == S_IFREG else {
-                throw .output(file: path, "exists and is not a regular file")
-            }
-            if unsafe fstat(input.descriptor, &source) == 0, source.st_dev == target.st_dev,
-                source.st_ino == target.st_ino
-            {
-                throw .output(file: path, "is the input: kperm never writes its input; give another name")
-            }
+        if unsafe stat(path, &target) == 0, unsafe fstat(input.descriptor, &source) == 0,
+            source.st_dev == target.st_dev, source.st_ino == target.st_ino
+        {
+            throw .output(file: path, "is the input: kperm never writes its input; give another name")
+        }
+        return try create(path, mode: mode)
+    }
+
+    /// - Throws: `RewriteError.output` when nothing can be written there.
+    static func create(_ path: String, mode: mode_t) throws(RewriteError) -> OutputFile {
+        var target = stat()
+        if unsafe stat(path, &target) == 0, target.st_mode & S_IFMT != S_IFREG {
+            throw .output(file: path, "exists and is not a regular file")
         }
         let slash = path.lastIndex(of: "/")
         let directory = slash.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
@@ -155,6 +159,15 @@ struct OutputFile: ~Copyable {
         // After a commit the name is gone and this does nothing.
         if let temporary { unsafe unlink(temporary) }
     }
+}
+
+/// Writes a secret to a new place of the tool's own: readable by its owner only.
+///
+/// - Throws: `RewriteError.output` when the file cannot be written.
+public func writeSecret(_ bytes: [UInt8], to path: String) throws(RewriteError) {
+    let output = try OutputFile.create(path, mode: 0o600)
+    try output.write(bytes, at: 0)
+    try output.commit()
 }
 
 /// Writes a secret that was derived from an image: readable by its owner only, never over the image.

@@ -71,6 +71,12 @@ struct Permute: ParsableCommand {
     @Option(help: ArgumentHelp("Pages that must keep their neighbours.", valueName: "pages"))
     var glue: [String] = []
 
+    @Option(help: "Sign a vmlinuz for Secure Boot with this key (PEM), by sbsign.", completion: .file())
+    var signKey: String?
+
+    @Option(help: "The certificate of --sign-key (PEM).", completion: .file())
+    var signCert: String?
+
     @Flag(help: "Print the plan, every change with its reason, and write nothing.")
     var dryRun = false
 
@@ -78,6 +84,7 @@ struct Permute: ParsableCommand {
     var json = false
 
     func validate() throws {
+        if (signKey == nil) != (signCert == nil) { throw ValidationError("--sign-key and --sign-cert go together") }
         if seed != nil && seedFile != nil { throw ValidationError("give --seed or --seed-file, not both") }
         if when == .boot, seed != nil || seedFile != nil {
             throw ValidationError(
@@ -122,6 +129,9 @@ struct Permute: ParsableCommand {
 
     func run() throws {
         if try isCompressed(image) { return try permuteCompressed() }
+        guard signingKey == nil else {
+            throw CommandFailure.input("\(image): a vmlinux is not signed; --sign-key is for a vmlinuz")
+        }
         guard when != .boot else {
             throw CommandFailure.input("\(image): a vmlinux cannot draw at boot: use --when build, or give the vmlinuz")
         }
@@ -162,17 +172,23 @@ struct Permute: ParsableCommand {
         }
         if !dryRun, let output {
             progress("compressing")
-            try attempt { () throws(RewriteError) in try plan.apply(to: output, from: kernel) }
+            var image = try attempt { () throws(RewriteError) in try plan.image(from: kernel) }
+            if let signingKey { image = try signingKey.signed(image) }
+            try attempt { [image] () throws(RewriteError) in try plan.write(image, to: output, from: kernel) }
         }
         if json {
             try printJSON(BootPlanReport(plan, complete: dryRun))
         } else {
             plan.printSummary(complete: dryRun)
-            if kernel.container.isSigned {
-                print("note:      the signature no longer holds: sign the output again (sbsign --key --cert)")
+            if kernel.container.isSigned, signingKey == nil {
+                print("note:      its signature no longer holds: for Secure Boot give --sign-key and --sign-cert")
             }
             if !dryRun, let output { print("written:   \(output)") }
         }
+    }
+
+    private var signingKey: SigningKey? {
+        if let signKey, let signCert { SigningKey(key: signKey, certificate: signCert) } else { nil }
     }
 
     private var seedSource: String { seed == nil && seedFile == nil ? "fresh" : "given" }

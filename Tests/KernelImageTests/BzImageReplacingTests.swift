@@ -71,8 +71,18 @@ struct BzImageReplacingTests {
     @Test func dropsSignature() throws {
         let sample = SampleBzImage(isSigned: true, hasValidChecksum: false)
         let new = try sample.open().replacing(changed)
-        let isSigned = try SampleBzImage.open(new).isSigned
+        let unsigned = try SampleBzImage.open(new)
+        let isSigned = unsigned.isSigned
         #expect(!isSigned)
+        #expect(try new.count == sample.bytes.count - 1472)
+        let original = try sample.open()
+        #expect(unsigned.differences(from: original).isEmpty)
+        let anew = try SampleBzImage.open(SampleBzImage.signed(new))
+        #expect(anew.differences(from: original).isEmpty)
+        var spoilt = SampleBzImage.signed(new)
+        spoilt[spoilt.count - 1473] ^= 1
+        let wrong = try SampleBzImage.open(spoilt)
+        #expect(!wrong.differences(from: original).isEmpty)
         #expect(new[SampleBzImage.certificates..<SampleBzImage.certificates + 8].allSatisfy { $0 == 0 })
         // The PE checksum: words added with carry around, without itself, and the size.
         var blank = new + (new.count & 1 == 1 ? [0] : [])

@@ -102,11 +102,7 @@ struct SampleBzImage {
                 bytes.put(UInt16(0x20b), at: Self.firmware + 24)
                 bytes.put(UInt32(0x10_0000), at: Self.imageSize)
                 bytes.put(UInt32(6), at: Self.firmware + 24 + 108)
-                if isSigned {
-                    bytes.put(UInt32(0x1000), at: Self.certificates)
-                    bytes.put(UInt32(1472), at: Self.certificates + 4)
-                    bytes.put(UInt32(0x1234), at: Self.checksum)
-                }
+                if isSigned { bytes.put(UInt32(0x1234), at: Self.checksum) }
             }
             bytes[0x1f1] = sectors
             bytes.replaceSubrange(0x202..<0x206, with: Array("HdrS".utf8))
@@ -120,8 +116,17 @@ struct SampleBzImage {
             bytes += stream
             bytes += [1, 2, 3] + (lengths ?? little(UInt32(stream.count)) + little(UInt32(kernel.count)))
             bytes += someBytes(100)
-            return bytes + little(crc(bytes) ^ (hasValidChecksum ? 0 : 1))
+            bytes += little(crc(bytes) ^ (hasValidChecksum ? 0 : 1))
+            return hasFirmwareHeader && isSigned ? Self.signed(bytes) : bytes
         }
+    }
+
+    /// With a signature, which begins at a multiple of 8.
+    static func signed(_ bytes: [UInt8]) -> [UInt8] {
+        var bytes = bytes + [UInt8](repeating: 0, count: (8 - bytes.count % 8) % 8)
+        bytes.put(UInt32(bytes.count), at: Self.certificates)
+        bytes.put(UInt32(1472), at: Self.certificates + 4)
+        return bytes + [UInt8](repeating: 0x5a, count: 1472)
     }
 
     /// A mapping of some bytes.
