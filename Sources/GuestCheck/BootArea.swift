@@ -41,6 +41,11 @@ struct BootArea: Equatable {
     struct Sources: OptionSet {
         var rawValue: UInt32
 
+        static let setupData = Sources(rawValue: 4)
+        static let efi = Sources(rawValue: 8)
+        /// The seed was given, so nothing was gathered.
+        static let given = Sources(rawValue: 64 | 128)
+
         private static let all: [(bit: UInt32, name: String)] = [
             (1, "RDSEED"), (2, "RDRAND"), (4, "the loader's seed (setup_data)"), (8, "EFI's random seed"),
             (16, "KASLR's choice"), (32, "time-stamp counter"), (64, "the seed on the command line"),

@@ -2,7 +2,9 @@
 
 // What runs in the guest before the kernel. QEMU gives a kernel to SeaBIOS as
 // a boot loader would, by its 16-bit entry; OVMF starts the same file as an
-// EFI program, by the kernel's EFI stub.
+// EFI program, by the kernel's EFI stub. OVMF has random numbers to give only
+// where there is a device for them; the EFI stub leaves a seed of them in
+// memory.
 
 import Glibc
 
@@ -31,6 +33,7 @@ public enum Firmware: Equatable, Sendable {
             ["-drive", "if=pflash,format=raw,\(options),file=\(path.replacing(",", with: ",,"))"]
         }
         return flash("unit=0,readonly=on", code) + flash("unit=1", Self.copy(in: directory))
+            + ["-object", "rng-builtin,id=random", "-device", "virtio-rng-pci,rng=random"]
     }
 
     private static func copy(in directory: String) -> String { "\(directory)/variables" }

@@ -24,9 +24,11 @@ public func checkGuest(
     let start = ContinuousClock.now
     let deadline = start + .seconds(options.timeout)
     let emulator = try findProgram(options.emulator)
-    guard unsafe access(expectation.kernelPath, R_OK) == 0 else {
-        throw .system(operation: "read", path: expectation.kernelPath, errno: errno)
+    for path in [expectation.kernelPath] + (options.kexecFrom.map { [$0] } ?? []) {
+        guard unsafe access(path, R_OK) == 0 else { throw .system(operation: "read", path: path, errno: errno) }
     }
+    var expectation = expectation
+    expectation.demandedSources = options.sources
     var memory = try GuestMemory(size: options.memory << 20)
     let directory = try makeTemporaryDirectory()
     let console = options.logPath ?? "\(directory)/console"
@@ -38,9 +40,16 @@ public func checkGuest(
         progress("preparing the guest")
         try options.firmware.prepare(in: directory)
         let exercise = try await PreparedExercise.make(expectation.userspace, options, in: directory)
+        if options.kexecFrom != nil {
+            try Initramfs.write(
+                to: Machine.initramfs(options, in: directory), busybox: try findProgram(options.busybox),
+                starting: expectation.kernelPath, initramfs: "\(directory)/initramfs",
+                commandLine: Machine.commandLine(options, expectation))
+        }
         progress("starting QEMU")
         var machine = try await Machine(guardian, until: deadline)
         var result = try await judge(expectation, exercise, &machine, &memory, console, deadline, progress)
+        if options.kexecFrom != nil { result.checks.insert(Kexec.check(read(console)), at: 1) }
         result.reducedBecause = exercise.reducedBecause
         let kept = options.logPath ?? "\(directory).log"
         let moved = options.logPath == nil && !result.passed ? unsafe rename(console, kept) == 0 : false
@@ -117,6 +126,15 @@ private func judge(
     let reports = Exercise(parsing: log)
     result.checks += reports.judged(against: reports.isDone ? answers : [:])
     return result
+}
+
+extension GuestOptions {
+    /// What this way of starting leaves for a seed to be made of. After a kexec the firmware's tables are no longer
+    /// where it put them.
+    var sources: BootArea.Sources {
+        if kexecFrom != nil { return .setupData }
+        return firmware == .seabios ? [] : .efi
+    }
 }
 
 /// The console so far; empty before QEMU has made it.

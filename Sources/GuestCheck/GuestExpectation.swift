@@ -73,6 +73,8 @@ public struct GuestExpectation: Sendable {
     public var placement: GuestPlacement
     /// With `live`: the stub must report that it did not permute (`kperm=off` on the command line).
     public var expectsUnpermuted: Bool
+    /// With `live`: what a seed that nobody gave must have been made of, among others.
+    var demandedSources: BootArea.Sources = []
 
     public init(
         kernelPath: String, table: TranslationTable, topLevelPageTable: PhysicalAddress? = nil,

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 
-// The guest's whole file system: busybox, one script, the modules. Made at run
-// time, so that nothing binary lies in the repository and the modules are
-// those of the kernel at hand.
+// A guest's whole file system: busybox, one script, the modules; or, for the
+// kernel that only starts another, what that one takes. Made at run time, so
+// that the modules are those of the kernel at hand.
 
 import CArchive
 import Glibc
@@ -38,20 +38,41 @@ import Glibc
         guard written else { throw .system(operation: "write", path: path, errno: unsafe archive_errno(archive)) }
     }
 
+    private func addSystem(busybox: String, script: String) throws(GuestError) {
+        for directory in ["bin", "dev", "proc", "sys", "modules"] { try add(directory, S_IFDIR | 0o755) }
+        try add("dev/console", S_IFCHR | 0o600, device: (5, 1))
+        try add("bin/busybox", S_IFREG | 0o755, try readFile(busybox))
+        try add("init", S_IFREG | 0o755, Array(script.utf8))
+    }
+
+    private func finish() throws(GuestError) {
+        guard unsafe archive_write_close(archive) == ARCHIVE_OK else {
+            throw .system(operation: "write", path: path, errno: unsafe archive_errno(archive))
+        }
+    }
+
     /// Writes the file system of the exercise.
     static func write(to path: String, busybox: String, modules: [KernelModule]) throws(GuestError) {
         let image = try Initramfs(path: path)
-        for directory in ["bin", "dev", "proc", "sys", "modules"] { try image.add(directory, S_IFDIR | 0o755) }
-        try image.add("dev/console", S_IFCHR | 0o600, device: (5, 1))
-        try image.add("bin/busybox", S_IFREG | 0o755, try readFile(busybox))
-        try image.add("init", S_IFREG | 0o755, Array(ExerciseScript.text.utf8))
+        try image.addSystem(busybox: busybox, script: ExerciseScript.text)
         for module in modules { try image.add("modules/\(module.name).ko", S_IFREG | 0o644, module.bytes) }
         if !modules.isEmpty {
             let order = modules.map { "\($0.name).ko\n" }.joined()
             try image.add("modules/order", S_IFREG | 0o644, Array(order.utf8))
         }
-        guard unsafe archive_write_close(image.archive) == ARCHIVE_OK else {
-            throw .system(operation: "write", path: path, errno: unsafe archive_errno(image.archive))
-        }
+        try image.finish()
+    }
+
+    /// Writes the file system of a kernel that starts `kernel` with an initramfs and a command line.
+    static func write(
+        to path: String, busybox: String, starting kernel: String, initramfs: String, commandLine: String
+    ) throws(GuestError) {
+        let image = try Initramfs(path: path)
+        try image.addSystem(busybox: busybox, script: Kexec.script)
+        try image.add("bin/kexec", S_IFREG | 0o755, KexecHelper.bytes)
+        try image.add("kernel", S_IFREG | 0o644, try readFile(kernel))
+        try image.add("initramfs", S_IFREG | 0o644, try readFile(initramfs))
+        try image.add("command-line", S_IFREG | 0o644, Array(commandLine.utf8))
+        try image.finish()
     }
 }

@@ -35,6 +35,14 @@ extension GuestExpectation {
         }
     }
 
+    private func judge(_ sources: BootArea.Sources) -> GuestResult.Check {
+        let missing = sources.isDisjoint(with: .given) ? demandedSources.subtracting(sources) : []
+        let found = sources.isEmpty ? "no source at all" : sources.names.joined(separator: ", ")
+        let lack = missing.isEmpty ? "" : ", but not " + missing.names.joined(separator: ", ")
+        return GuestResult.Check(
+            name: "entropy", outcome: sources.isEmpty || !missing.isEmpty ? .fail : .pass, detail: found + lack)
+    }
+
     /// The checks of what the stub did, and what the derived expectation is if there is a table.
     func judge(
         _ drawing: Drawing, _ derive: @Sendable (TranslationTable) -> GuestExpectation
@@ -49,12 +57,7 @@ extension GuestExpectation {
             let expected = expectsUnpermuted && area.state != .halted
             return (nil, [check("permuted", expected, "\(area.state.name): \(why)")])
         case .permuted(let area, let table):
-            var checks = [
-                check("permuted", !expectsUnpermuted, area.status),
-                check(
-                    "entropy", !area.sources.isEmpty,
-                    area.sources.isEmpty ? "no source at all" : area.sources.names.joined(separator: ", ")),
-            ]
+            var checks = [check("permuted", !expectsUnpermuted, area.status), judge(area.sources)]
             guard table.pageCount == pages.count else {
                 let detail = "\(table.pageCount) pages, the image has \(pages.count)"
                 return (nil, checks + [check("live-table", false, detail)])

@@ -67,13 +67,13 @@ struct Machine: ~Copyable {
             "-chardev", "socket,id=monitor,path=\(escaped(directory))/monitor", "-mon", "chardev=monitor,mode=control",
             "-chardev", "socket,id=debugger,path=\(escaped(directory))/debugger", "-gdb", "chardev:debugger",
             "-chardev", "file,id=console,path=\(escaped(console))", "-serial", "chardev:console",
-            "-kernel", expectation.kernelPath,
-            "-append", commandLine(options, expectation),
+            "-kernel", options.kexecFrom ?? expectation.kernelPath,
+            "-append", options.kexecFrom == nil ? commandLine(options, expectation) : words.joined(separator: " "),
         ]
         arguments += options.firmware.arguments(directory: directory)
         if case .linux = expectation.userspace {
             arguments += [
-                "-initrd", "\(directory)/initramfs",
+                "-initrd", initramfs(options, in: directory),
                 "-drive", "if=none,id=disk,format=raw,readonly=on,file=\(escaped(directory))/disk",
                 "-device", "virtio-blk-pci,drive=disk",
                 "-netdev", "user,id=net,restrict=on,tftp=\(escaped(directory))/tftp",
@@ -83,8 +83,17 @@ struct Machine: ~Copyable {
         return arguments
     }
 
-    private static func commandLine(_ options: GuestOptions, _ expectation: GuestExpectation) -> String {
-        var words = ["console=ttyS0", "loglevel=6", "printk.devkmsg=on", "panic=-1"]
+    /// The initramfs of the kernel that QEMU starts.
+    static func initramfs(_ options: GuestOptions, in directory: String) -> String {
+        options.kexecFrom == nil ? "\(directory)/initramfs" : "\(directory)/kexec"
+    }
+
+    /// What every kernel is told.
+    private static let words = ["console=ttyS0", "loglevel=6", "printk.devkmsg=on", "panic=-1"]
+
+    /// What the kernel to be judged is told.
+    static func commandLine(_ options: GuestOptions, _ expectation: GuestExpectation) -> String {
+        var words = words
         if case .live = expectation.placement { words.append("kperm.wait") }
         if !options.extraCommandLine.isEmpty { words.append(options.extraCommandLine) }
         return words.joined(separator: " ")

@@ -68,6 +68,6 @@ struct FirmwareHeader: Equatable, Sendable {
         }
         if bytes.count & 1 == 1 { sum += UInt64(bytes[bytes.count - 1]) }
         while sum > 0xffff { sum = sum & 0xffff + sum >> 16 }
-        return UInt32(sum) + UInt32(truncatingIfNeeded: bytes.count)
+        return UInt32(sum) &+ UInt32(truncatingIfNeeded: bytes.count)
     }
 }

@@ -111,9 +111,9 @@ public enum Codec: String, Sendable, CaseIterable {
             }
         case .zstd:
             let checked = original.byteCount <= 4 || original.load(4, as: UInt8.self) & 4 != 0
-            for longDistance in [false, true] {
+            for isThorough in [true, false] {
                 let stream = unsafe try encoded(bytes) {
-                    unsafe encodedZstandard($0, $1, checksum: checked, longDistance: longDistance)
+                    unsafe encodedZstandard($0, $1, checksum: checked, isThorough: isThorough)
                 }
                 if fits(stream) { return stream }
             }

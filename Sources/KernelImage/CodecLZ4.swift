@@ -27,7 +27,7 @@ private func lz4Blocks(_ bytes: RawSpan, size: Int) throws(CodecError) -> [(stor
         guard position > 0 || stored == magic else { throw CodecError("it does not begin as LZ4", offset: 0) }
         position += 4
         if stored == magic { continue }
-        guard Int(stored) <= bytes.byteCount - position else {
+        guard Int(stored) <= min(bytes.byteCount - position, Int(LZ4_compressBound(CInt(blockSize)))) else {
             throw CodecError("a block of \(stored) bytes does not fit into the stream", offset: position)
         }
         let plain = min(blockSize, size - decoded)

@@ -147,13 +147,18 @@ extension Codec {
 
     /// Level 22 chooses a window as large as the input.
     func encodedZstandard(
-        _ source: UnsafeRawBufferPointer, _ target: UnsafeMutableRawBufferPointer, checksum: Bool, longDistance: Bool
+        _ source: UnsafeRawBufferPointer, _ target: UnsafeMutableRawBufferPointer, checksum: Bool, isThorough: Bool
     ) -> Int? {
         guard let context = unsafe ZSTD_createCCtx() else { return nil }
         defer { unsafe ZSTD_freeCCtx(context) }
         unsafe ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, ZSTD_maxCLevel())
         unsafe ZSTD_CCtx_setParameter(context, ZSTD_c_checksumFlag, checksum ? 1 : 0)
-        unsafe ZSTD_CCtx_setParameter(context, ZSTD_c_enableLongDistanceMatching, longDistance ? 1 : 0)
+        // What the highest level does not reach for: matches far away, and more and longer ones at each place.
+        for (parameter, value) in [
+            (ZSTD_c_enableLongDistanceMatching, CInt(1)), (ZSTD_c_searchLog, 12), (ZSTD_c_targetLength, 1 << 12),
+        ] where isThorough {
+            unsafe ZSTD_CCtx_setParameter(context, parameter, value)
+        }
         let result = unsafe ZSTD_compress2(context, target.baseAddress, target.count, source.baseAddress, source.count)
         return ZSTD_isError(result) == 0 ? result : nil
     }

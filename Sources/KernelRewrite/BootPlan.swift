@@ -32,12 +32,16 @@ public struct BootPlan: Sendable {
 
     /// Plans for a kernel.
     ///
-    /// - Parameter seed: what the stub draws from; nil to let it gather a seed at every boot.
+    /// - Parameters:
+    ///   - seed: what the stub draws from; nil to let it gather a seed at every boot.
+    ///   - known: the kernel's analysis, for those who have it already.
     /// - Throws: `RewriteError` when the kernel lacks something the plan needs, or the request asks for what cannot be.
     public static func make(
-        _ kernel: borrowing CompressedKernel, _ request: Request, seed: borrowing Seed?, tool: String
+        _ kernel: borrowing CompressedKernel, _ request: Request, seed: borrowing Seed?, tool: String,
+        analysis known: KernelAnalysis? = nil
     ) throws(RewriteError) -> BootPlan {
-        let analysis = try KernelAnalysis.of(kernel.kernel)
+        let analysis: KernelAnalysis
+        if let known { analysis = known } else { analysis = try KernelAnalysis.of(kernel.kernel) }
         let problem = try RewritePlan.problem(analysis, request)
         var permutation: Permutation?
         var secret: [UInt8]?

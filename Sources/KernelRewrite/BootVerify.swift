@@ -23,7 +23,9 @@ extension CompressedKernel {
     /// The plan that made this kernel, made again from its original; nil when kperm did not make it.
     ///
     /// - Throws: `RewriteError` when this kernel is damaged, or the original is not one that kperm can permute.
-    public func plan(from original: borrowing CompressedKernel) throws(RewriteError) -> BootPlan? {
+    public func plan(
+        from original: borrowing CompressedKernel, analysis: KernelAnalysis? = nil
+    ) throws(RewriteError) -> BootPlan? {
         guard let area = try Architecture.of(kernel).readArea(kernel) else { return nil }
         let manifest = try BootManifest.decode(area.manifest, file: path)
         let request = try manifest.request(file: path)
@@ -35,14 +37,17 @@ extension CompressedKernel {
         } else {
             seed = nil
         }
-        return try BootPlan.make(original, request, seed: seed, tool: manifest.tool)
+        return try BootPlan.make(original, request, seed: seed, tool: manifest.tool, analysis: analysis)
     }
 
     /// Proves this kernel against its original.
     ///
+    /// - Parameter analysis: the original's, for those who have it already.
     /// - Throws: `RewriteError` when either cannot be read as what it should be.
-    public func verify(against original: borrowing CompressedKernel) throws(RewriteError) -> Verification {
-        guard let plan = try plan(from: original) else {
+    public func verify(
+        against original: borrowing CompressedKernel, analysis: KernelAnalysis? = nil
+    ) throws(RewriteError) -> Verification {
+        guard let plan = try plan(from: original, analysis: analysis) else {
             throw .unsupported(file: path, "not a permuted kernel: it has no boot area of kperm's")
         }
         var result = Verification()

@@ -28,18 +28,18 @@ public struct MemoryDump: ~Copyable {
         var at = 0
         while let place = next(from: at) {
             at = place + 8
+            let table: TranslationTable
             do {
-                let table = try TranslationTable(reading: file.bytes.extracting(place..<file.byteCount))
-                guard found == nil || found == table else {
-                    throw RewriteError.unsupported(
-                        file: file.path, "several different translation tables, the last at byte \(place.hex)")
-                }
-                found = table
-            } catch let error as TableError {
-                damaged = error
+                table = try TranslationTable(reading: file.bytes.extracting(place..<file.byteCount))
             } catch {
-                throw .unsupported(file: file.path, "\(error)")
+                damaged = error
+                continue
             }
+            guard found == nil || found == table else {
+                throw .unsupported(
+                    file: file.path, "several different translation tables, the last at byte \(place.hex)")
+            }
+            found = table
         }
         guard let found else {
             let reason = damaged.map { "; one place looks like one, but: \($0)" } ?? ""

@@ -24,10 +24,14 @@ struct Boot: AsyncParsableCommand {
             Modules must be of the kernel's own release: --modules DIR, else the system's, else the exercise is a \
             reduced one, and says so. Images that are not permuted boot, too: then every page must be in its own frame.
 
+            With --kexec QEMU starts another vmlinuz, which then starts this one by kexec_file_load; the seed that a \
+            kernel hands over so must have gone into the order drawn.
+
             Exit status 1 when anything fails, with the log kept.
 
               kperm boot vmlinux.kperm --modules /lib/modules/6.1.0-50-cloud-amd64
               kperm boot vmlinux.kperm --repeat 20
+              kperm boot vmlinuz.kperm --kexec vmlinuz
             """)
 
     @Argument(help: "A permuted image, or a stock one.", completion: .file())
@@ -50,6 +54,9 @@ struct Boot: AsyncParsableCommand {
 
     @Option(help: "The firmware of the machine: \(FirmwareChoice.allCases.map(\.rawValue).joined(separator: " or ")).")
     var firmware: FirmwareChoice = .seabios
+
+    @Option(help: "Have this vmlinuz start the image, a vmlinuz, by kexec.", completion: .file())
+    var kexec: String?
 
     @Option(help: ArgumentHelp("More for the kernel's command line.", valueName: "words"))
     var append: String = ""
@@ -86,12 +93,16 @@ struct Boot: AsyncParsableCommand {
         options.modulesDirectory = modules
         options.logPath = log
         options.extraCommandLine = append
+        options.kexecFrom = kexec
         if firmware == .uefi { options.firmware = .ovmf }
         return options
     }
 
     func run() async throws {
         if try isCompressed(image) { return try await runCompressed() }
+        guard kexec == nil else {
+            throw CommandFailure.input("\(image): not a vmlinuz: --kexec starts nothing else")
+        }
         let stock = try openImage(image)
         try checkLog(stock.file)
         guard PermutedImage.isPermuted(stock) else {
@@ -132,6 +143,9 @@ struct Boot: AsyncParsableCommand {
     private func runCompressed() async throws {
         let kernel = try attempt { [image] () throws(RewriteError) in try CompressedKernel.open(image) }
         try checkLog(kernel.container.file)
+        if let kexec, try !isCompressed(kexec) {
+            throw CommandFailure.input("\(kexec): not a vmlinuz, which --kexec takes")
+        }
         let isPermuted = try attempt { () throws(RewriteError) in try kernel.manifest() } != nil
         guard isPermuted || `repeat` == nil else {
             throw CommandFailure.input("\(image): not permuted: --repeat is for what kperm permute made")
@@ -151,13 +165,15 @@ struct Boot: AsyncParsableCommand {
     private func checkLog(_ image: borrowing MappedFile) throws {
         var target = stat()
         var source = stat()
+        var stock = stat()
         guard let log, unsafe stat(log, &target) == 0 else { return }
         guard target.st_mode & S_IFMT == S_IFREG else {
             throw CommandFailure.input("\(log): exists and is not a regular file")
         }
-        if unsafe fstat(image.descriptor, &source) == 0, source.st_dev == target.st_dev,
-            source.st_ino == target.st_ino
-        {
+        func isTarget(_ input: stat) -> Bool { input.st_dev == target.st_dev && input.st_ino == target.st_ino }
+        let isImage = unsafe fstat(image.descriptor, &source) == 0 && isTarget(source)
+        let isStarter = kexec.map { unsafe stat($0, &stock) == 0 && isTarget(stock) } ?? false
+        if isImage || isStarter {
             throw CommandFailure.input("\(log): is the input: kperm never writes its input; give another name")
         }
     }

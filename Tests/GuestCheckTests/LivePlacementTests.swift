@@ -15,7 +15,8 @@ struct LivePlacementTests {
 
     /// A memory with one live area, what is judged of it, and the table that the expectation was derived for.
     private func judged(
-        state: UInt32, sources: UInt32 = 1, pageCount: Int = 8, expectsUnpermuted: Bool = false
+        state: UInt32, sources: UInt32 = 1, demanded: BootArea.Sources = [], pageCount: Int = 8,
+        expectsUnpermuted: Bool = false
     ) throws -> (derived: GuestExpectation?, checks: [GuestResult.Check]) {
         let memory = try guest.memory()
         let area = SyntheticArea(guest.expectation.table, state: state, sources: sources, status: "the status")
@@ -24,6 +25,7 @@ struct LivePlacementTests {
         let drawing = try #require(found)
         var expectation = unplaced(pageCount)
         expectation.expectsUnpermuted = expectsUnpermuted
+        expectation.demandedSources = demanded
         return expectation.judge(drawing, derive)
     }
 
@@ -69,6 +71,24 @@ struct LivePlacementTests {
     @Test func noEntropy() throws {
         let checks = try judged(state: 1, sources: 0).checks
         #expect(checks.filter { $0.outcome == .fail }.map(\.name) == ["entropy"])
+    }
+
+    /// A seed that was given is made of nothing else.
+    @Test(arguments: [(2, false), (4, true), (6, true), (8, false), (64, true), (128, true)] as [(UInt32, Bool)])
+    func demandedSource(found: UInt32, passes: Bool) throws {
+        let checks = try judged(state: 1, sources: found, demanded: .setupData).checks
+        #expect(checks.filter { $0.outcome == .fail }.map(\.name) == (passes ? [] : ["entropy"]))
+        let detail = try #require(checks.first { $0.name == "entropy" }?.detail)
+        #expect(detail.hasSuffix(", but not the loader's seed (setup_data)") == !passes)
+    }
+
+    @Test func sourcesOfEachWay() {
+        var options = GuestOptions()
+        #expect(options.sources == [])
+        options.firmware = .ovmf
+        #expect(options.sources == .efi)
+        options.kexecFrom = "vmlinuz"
+        #expect(options.sources == .setupData)
     }
 
     @Test(

@@ -33,6 +33,7 @@ enum BootArea {
         static let seed = 0x30
         static let constants = 0x100
         static let manifest = 0x168
+        static let copy = 0x170
     }
 
     static func plant(
@@ -42,7 +43,11 @@ enum BootArea {
         let symbols = analysis.symbols
         let hooks = KernelHooks(analysis: analysis)
         let home = try place(image)
-        let bytes = try contents(analysis, problem, seed, manifest, room: home.size)
+        // The decompressor unpacks the file to where the image begins, and copies its segments down from there.
+        let copy = home.offset &- (home.address.rawValue &- analysis.map.virtualBase.rawValue)
+        let bytes = try contents(
+            analysis, problem, seed, manifest, room: home.size,
+            copy: copy < home.size &- UInt64(headerBytes) || copy > 1 << 30 ? 0 : copy)
         var planted = Planted()
         planted.changes.append(
             Change(
@@ -107,7 +112,7 @@ enum BootArea {
     /// The area's first bytes: all that is not work memory.
     private static func contents(
         _ analysis: KernelAnalysis, _ problem: PermutationProblem, _ seed: [UInt8]?, _ manifest: [UInt8],
-        room: UInt64
+        room: UInt64, copy: UInt64
     ) throws(RewriteError) -> [UInt8] {
         let symbols = analysis.symbols
         let map = analysis.map
@@ -185,6 +190,7 @@ enum BootArea {
         put32(
             Int(commandLine.size), drawings.count, records, table, tables, status, work, workBytes, manifestAt,
             headerBytes + BootStubCode.entry)
+        area.put(copy, at: Field.copy)
         area.put(checksum(area), at: Field.checksum)
         return area
     }

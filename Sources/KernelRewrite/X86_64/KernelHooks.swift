@@ -105,7 +105,9 @@ struct KernelHooks {
     func announcement(
         _ image: borrowing KernelImage, _ target: VirtualAddress
     ) -> (address: VirtualAddress, change: Change)? {
-        guard let first = analysis.symbols.optional("__initcall7_start")?.address,
+        // A kernel that checks the type of what it calls would take the stub for an attack.
+        guard analysis.symbols.all("__cfi_start_kernel").isEmpty,
+            let first = analysis.symbols.optional("__initcall7_start")?.address,
             let end = analysis.symbols.optional("__initcall_end")?.address, first < end,
             let fileOffset = map.fileOffset(of: first), let before = map.bytes(at: first, count: 4, in: image)
         else { return nil }

@@ -157,7 +157,8 @@ enum Rules {
         "init_top_pgt", "start_kernel", "memblock_reserve",
         "x86_64_start_kernel", "__text_poke", "core_kernel_text", "pti_init", "pti_clone_pgtable", "_printk", "printk",
         "debugfs_create_blob",
-        "page_offset_base", "phys_base", "boot_params", "boot_command_line", "__initcall7_start", "__initcall_end",
+        "page_offset_base", "phys_base", "boot_params", "boot_command_line", "__cfi_start_kernel", "__initcall7_start",
+        "__initcall_end",
         "linux_banner",
     ]
 

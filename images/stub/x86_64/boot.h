@@ -103,7 +103,8 @@ struct area {
 	u32 work_bytes;
 	u32 manifest;		/* offset of the tool's notes, for the tool */
 	u32 entry;		/* offset of the code's first instruction */
-	u8 reserved[0x200 - 0x170];
+	u64 copy;		/* from the area to the copy of it that the decompressor leaves behind; 0: none */
+	u8 reserved[0x200 - 0x178];
 };
 
 /* A page class: what trades places among itself. Ranges and runs are in granules. */
@@ -216,12 +217,15 @@ const char *draw(struct machine *m);
 void parse_options(const char *line, u32 bytes, struct options *options);
 void decode_seed(const char *digits, u8 seed[32]);
 u32 gather_entropy(struct machine *m);
+int is_32_bit_firmware(struct machine *m);
 const char *check_mapping(struct machine *m);
 void build_tables(struct machine *m);
 void move_pages(struct machine *m);
 void install_tables(struct machine *m);
 void write_table(struct machine *m);
 u32 permute(struct machine *m);
+/* Drops all that the processor remembers of the old mapping. */
+void flush(void);
 
 static inline void *at(const struct area *area, u32 offset)
 {

@@ -19,6 +19,7 @@
 #define MOST_SEED_BYTES 1024
 #define EFI_SYSTEM_TABLE 0x5453595320494249ull /* "IBI SYST" */
 #define EFI_LOADER_64 0x34364c45 /* "EL64" */
+#define EFI_LOADER_32 0x32334c45 /* "EL32" */
 #define WORDS 8
 
 struct setup_data {
@@ -78,6 +79,14 @@ static u32 add_setup_data(struct machine *m, u64 boot_params)
 		if (node->type == SETUP_RNG_SEED)
 			found |= add_found(m, FROM_SETUP_DATA, node->data, node->bytes);
 	return found;
+}
+
+/* EFI mixed mode: Linux hands the firmware names in its image by linear addresses, which the move makes wrong. */
+int is_32_bit_firmware(struct machine *m)
+{
+	u64 boot_params = m->text + m->area->boot_params;
+
+	return m->area->boot_params && ((const struct efi_info *)(boot_params + EFI_INFO))->loader == EFI_LOADER_32;
 }
 
 static u32 add_efi_seed(struct machine *m, u64 boot_params)

@@ -33,7 +33,7 @@ static u64 read_efer(void)
 }
 
 /* Drops global entries too: the kernel's early mapping is global. */
-static void flush(void)
+void flush(void)
 {
 	u64 cr4 = read_cr4();
 
@@ -95,8 +95,6 @@ static u32 __attribute__((noinline)) run(struct area *area, u64 text)
 
 	u32 state = permute(&m);
 
-	if (state == PERMUTED)
-		flush();
 	if (state == HALTED)
 		halt(&m);
 	return m.options.wait;

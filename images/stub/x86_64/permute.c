@@ -92,6 +92,21 @@ static int stays(struct machine *m, u64 address)
 	return page >= m->area->pages || m->forward[page] == page;
 }
 
+/* The decompressor unpacks the kernel's file into the kernel's place and leaves behind what it copied from there. */
+static void wipe_copy(struct machine *m)
+{
+	struct area *area = m->area;
+	u8 *copy = (u8 *)(m->direct + m->area_physical + area->copy) + __builtin_offsetof(struct area, seed);
+
+	if (!area->copy)
+		return;
+	for (u32 i = 0; i < sizeof(area->seed); i++) {
+		if (copy[i] != area->seed[i])
+			return;
+	}
+	wipe(copy, sizeof(area->seed));
+}
+
 static void find_seed(struct machine *m)
 {
 	struct area *area = m->area;
@@ -100,6 +115,7 @@ static void find_seed(struct machine *m)
 	if (area->flags & SEED_GIVEN) {
 		for (u32 i = 0; i < sizeof(area->seed); i++)
 			seed[i] = area->seed[i];
+		wipe_copy(m);
 		area->sources = FROM_TOOL;
 	} else if (m->options.seed) {
 		decode_seed(m->options.seed, seed);
@@ -117,6 +133,8 @@ static const char *try_to_permute(struct machine *m)
 		return reason;
 	if (m->options.malformed)
 		return m->options.malformed;
+	if (is_32_bit_firmware(m))
+		return "the EFI firmware is a 32-bit one, to which Linux gives linear addresses of its image";
 	reason = check_mapping(m);
 	if (reason)
 		return reason;
@@ -129,6 +147,7 @@ static const char *try_to_permute(struct machine *m)
 	build_tables(m);
 	move_pages(m);
 	install_tables(m);
+	flush();
 	write_table(m);
 	return 0;
 }
@@ -192,7 +211,7 @@ static void report(struct machine *m, const char *reason)
 	m->status->text[m->status->size] = 0;
 }
 
-/* Permutes the kernel or says why not; gives the state. The caller has to flush the TLB after PERMUTED. */
+/* Permutes the kernel or says why not; gives the state. */
 u32 permute(struct machine *m)
 {
 	struct area *area = m->area;

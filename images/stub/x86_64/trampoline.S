@@ -175,13 +175,20 @@ overwritten:
         test    %rdx, %rdx
         jz      leave
         add     %rbp, %rdx
+        mov     %rdx, %r8
         mov     $COMMAND_LINE_BYTES, %eax
 1:      lea     required(%rip), %rsi
         mov     %rdx, %rdi
         mov     $(required_end - required), %ecx
         repe cmpsb
+        jne     5f
+        cmpb    $' ', (%rdi)            /* a whole word, at the end */
+        ja      5f
+        cmp     %r8, %rdx
         je      halt
-        cmpb    $0, (%rdx)
+        cmpb    $' ', -1(%rdx)
+        je      halt
+5:      cmpb    $0, (%rdx)
         je      leave
         inc     %rdx
         dec     %eax
