@@ -54,13 +54,40 @@ kperm_options=(-c release -Xswiftc -static-executable --package-path "$checkout"
 build_kperm() { run swift build "${kperm_options[@]}" --product kperm; }
 kperm_path() { printf '%s/kperm\n' "$(swift build "${kperm_options[@]}" --show-bin-path)"; }
 
-# Fetches Debian's kernel of a flavour, and sets kernel[release], and the paths that tools/fetch-kernel prints.
+# The ways that a machine starts a vmlinuz, one a line: a name, and the options of `kperm boot` that make such a machine.
+boot_paths='
+seabios             --firmware seabios --cpus 2 --memory 512
+uefi                --firmware uefi --cpus 2 --memory 512
+one-cpu-4g          --firmware seabios --cpus 1 --memory 4096
+uefi-4-level-4g     --firmware uefi --cpu max,la57=off --memory 4096
+nokaslr             --append nokaslr
+isolated-tables     --cpu Skylake-Server
+no-rdrand           --cpu qemu64
+'
+boot_path_names() { awk 'NF { print $1 }' <<<"$boot_paths"; }
+
+# boot_path NAME: sets `boot_options` to the options of a path.
+boot_path() {
+    read -ra boot_options < <(awk -v name="$1" '$1 == name { $1 = ""; print }' <<<"$boot_paths") ||
+        die "unknown boot path '$1': $(boot_path_names | xargs)"
+}
+
+# moved_pages PLAN LOG: "MOVED COUNTED PERCENT" of a boot, from what `kperm permute --json` and `kperm boot` printed.
+moved_pages() {
+    awk -v counted="$(json_field "$1" counted)" '
+        $1 == "stub:" { for (i = 2; i <= NF; i++) if ($i ~ /^moved/) moved = $(i - 1) }
+        END { printf "%d %d %.2f\n", moved, counted, counted ? 100 * moved / counted : 0 }' "$2"
+}
+
+# Fetches Debian's kernel of a flavour, or only the parts named (--image --modules, say), and sets kernel[release], and
+# the paths that tools/fetch-kernel prints.
 declare -A kernel
 fetch_kernel() {
     local fetched name value
-    fetched=$("$checkout/tools/fetch-kernel" --flavour "$1") ||
+    fetched=$("$checkout/tools/fetch-kernel" --flavour "$1" "${@:2}") ||
         die "Debian's $1 kernel is missing, for the reason above; quickstart and check can do without it: --offline"
     while IFS='=' read -r name value; do
         kernel[$name]=$value
     done <<<"$fetched"
+    kernel[release]=${kernel[modules]##*/}
 }
