@@ -35,9 +35,11 @@ struct KpermNote: Equatable {
     /// The note as it stands in the file.
     var bytes: [UInt8] {
         var out: [UInt8] = []
-        for value in [UInt32(Self.owner.utf8.count + 1), UInt32(8 * words.count), Self.type] { out.append(value) }
+        for value in [UInt32(Self.owner.utf8.count + 1), UInt32(8 * words.count), Self.type] {
+            out.append(littleEndian: value)
+        }
         out += Array(Self.owner.utf8) + [0, 0, 0]
-        for word in words { out.append(word) }
+        for word in words { out.append(littleEndian: word) }
         return out
     }
 
@@ -55,12 +57,6 @@ struct KpermNote: Equatable {
     ) {
         (self.tableOffset, self.tableBytes, self.tableAddress) = (tableOffset, tableBytes, tableAddress)
         (self.manifestOffset, self.manifestBytes, self.originalBytes) = (manifestOffset, manifestBytes, originalBytes)
-    }
-}
-
-extension [UInt8] {
-    fileprivate mutating func append<T: FixedWidthInteger>(_ value: T) {
-        for i in 0..<(T.bitWidth / 8) { append(UInt8(truncatingIfNeeded: value >> (8 * i))) }
     }
 }
 

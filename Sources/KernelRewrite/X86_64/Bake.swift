@@ -115,12 +115,12 @@ enum Bake {
                         "level2_kernel_pgt: the entry for \(base.hex) is \(entry.hex), not a large page at \(linear.hex)"
                     )
                 }
-                after.put(place.rawValue + UInt64(contents.count) | tableFlags)
+                after.append(littleEndian: place.rawValue + UInt64(contents.count) | tableFlags)
                 let flags = entry & ~addressMask & ~pageSizeBit
                 for page in 0..<UInt64(entriesPerTable) {
                     let address = VirtualAddress(base + page << 12)
                     let frame = table.physicalAddress(of: address)?.rawValue ?? linear + page << 12
-                    contents.put(frame | flags)
+                    contents.append(littleEndian: frame | flags)
                 }
             }
             tableOffset = contents.count
@@ -174,8 +174,8 @@ enum Bake {
             let nameAt = messageAt + UInt64(message.count)
             let status = Array("permuted: \(says)\n".utf8)
             let statusPlace = place + UInt64(contents.count)
-            contents.put(UInt64(0))
-            contents.put(UInt64(status.count))
+            contents.append(littleEndian: UInt64(0))
+            contents.append(littleEndian: UInt64(status.count))
             contents += status
             contents.pad(to: pageSize)
 
@@ -200,7 +200,7 @@ enum Bake {
                 statusPlace.rawValue,
             ]
             var code = StubCode.bytes
-            for (i, parameter) in parameters.enumerated() { code.replace(at: 8 * i, with: parameter) }
+            for (i, parameter) in parameters.enumerated() { code.store(littleEndian: parameter, at: 8 * i) }
             code += message + name
             guard code.count <= home.room else {
                 throw refuse("no room for the boot stub: \(code.count) bytes, \(home.room) in the padding")
@@ -208,19 +208,5 @@ enum Bake {
             changes.append(home.change(to: code, "the boot stub", image))
             changes.append(try hooks.lead(call, to: home.address + UInt64(StubCode.reserve), image))
         }
-    }
-}
-
-extension [UInt8] {
-    fileprivate mutating func put(_ value: UInt64) {
-        unsafe Swift.withUnsafeBytes(of: value.littleEndian) { unsafe append(contentsOf: $0) }
-    }
-
-    fileprivate mutating func replace(at offset: Int, with value: UInt64) {
-        for i in 0..<8 { self[offset + i] = UInt8(truncatingIfNeeded: value >> (8 * i)) }
-    }
-
-    fileprivate mutating func pad(to size: Int) {
-        append(contentsOf: repeatElement(0, count: (size - count % size) % size))
     }
 }

@@ -77,7 +77,7 @@ enum BootArea {
         ]
         var trampoline = BootStubCode.trampoline
         for (i, target) in targets.enumerated() {
-            trampoline.put(target.map { $0.rawValue &- gap.address.rawValue } ?? 0, at: 8 * i)
+            trampoline.store(littleEndian: target.map { $0.rawValue &- gap.address.rawValue } ?? 0, at: 8 * i)
         }
         guard trampoline.count <= gap.room else {
             throw .unsupported(
@@ -137,14 +137,16 @@ enum BootArea {
             area.pad(to: 4)
             let ranges = area.count
             for range in drawing.granules + drawing.runs {
-                area.append(number: UInt32(range.lowerBound))
-                area.append(number: UInt32(range.count))
+                area.append(littleEndian: UInt32(range.lowerBound))
+                area.append(littleEndian: UInt32(range.count))
             }
             let fields = [
                 domain, drawing.domain.utf8.count, ranges, drawing.granules.count,
                 ranges + 8 * drawing.granules.count, drawing.runs.count,
             ]
-            for (j, field) in fields.enumerated() { area.put(UInt32(field), at: records + 24 * i + 4 * j) }
+            for (j, field) in fields.enumerated() {
+                area.store(littleEndian: UInt32(field), at: records + 24 * i + 4 * j)
+            }
         }
         area.pad(to: 8)
         let manifestAt = area.count
@@ -164,20 +166,20 @@ enum BootArea {
         }
 
         area.replaceSubrange(0..<magic.count, with: magic)
-        area.put(version, at: Field.version)
-        area.put(UInt32(provided), at: Field.provided)
-        area.put(UInt64(work + workBytes), at: Field.size)
+        area.store(littleEndian: version, at: Field.version)
+        area.store(littleEndian: UInt32(provided), at: Field.provided)
+        area.store(littleEndian: UInt64(work + workBytes), at: Field.size)
         if let seed { area.replaceSubrange(Field.seed..<Field.seed + seed.count, with: seed) }
         var at = Field.constants
         func put32(_ values: Int...) {
             for value in values {
-                area.put(UInt32(value), at: at)
+                area.store(littleEndian: UInt32(value), at: at)
                 at += 4
             }
         }
         func put64(_ values: UInt64...) {
             for value in values {
-                area.put(value, at: at)
+                area.store(littleEndian: value, at: at)
                 at += 8
             }
         }
@@ -190,8 +192,8 @@ enum BootArea {
         put32(
             Int(commandLine.size), drawings.count, records, table, tables, status, work, workBytes, manifestAt,
             headerBytes + BootStubCode.entry)
-        area.put(copy, at: Field.copy)
-        area.put(checksum(area), at: Field.checksum)
+        area.store(littleEndian: copy, at: Field.copy)
+        area.store(littleEndian: checksum(area), at: Field.checksum)
         return area
     }
 
@@ -242,18 +244,4 @@ enum BootArea {
 
 extension Int {
     fileprivate var roundedUpToPage: Int { (self + pageSize - 1) & ~(pageSize - 1) }
-}
-
-extension [UInt8] {
-    fileprivate mutating func append(number: UInt32) {
-        for i in 0..<4 { append(UInt8(truncatingIfNeeded: number >> UInt32(8 * i))) }
-    }
-
-    fileprivate mutating func put<T: FixedWidthInteger>(_ value: T, at offset: Int) {
-        for i in 0..<T.bitWidth / 8 { self[offset + i] = UInt8(truncatingIfNeeded: value >> (8 * i)) }
-    }
-
-    fileprivate mutating func pad(to size: Int) {
-        append(contentsOf: repeatElement(0, count: (size - count % size) % size))
-    }
 }
