@@ -70,6 +70,20 @@ public struct MappedFile: ~Copyable {
         }
     }
 
+    /// Parts of a range that the file system keeps data for: all of it where it knows no holes. Ascending.
+    public func data(in range: Range<Int>) -> [Range<Int>] {
+        var parts: [Range<Int>] = []
+        var at = range.lowerBound
+        while at < range.upperBound {
+            let start = Int(lseek(descriptor, off_t(at), 3))  // SEEK_DATA
+            if start < 0 { return errno == ENXIO ? parts : parts + [at..<range.upperBound] }
+            let hole = Int(lseek(descriptor, off_t(start), 4))  // SEEK_HOLE
+            at = hole < 0 ? range.upperBound : min(hole, range.upperBound)
+            if start < at { parts.append(start..<at) }
+        }
+        return parts
+    }
+
     /// Brings a range of the file into this mapping at once, for those about to read all of it.
     public func populate(_ range: Range<Int>) { advise(22, range) }  // MADV_POPULATE_READ
 

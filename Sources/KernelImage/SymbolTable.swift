@@ -88,9 +88,9 @@ public struct AddressIndex: Sendable {
     private let symbols: [Symbol]
     /// Positions in `order` where each page's symbols begin.
     private var starts: [Int32]
-    /// Numbers of symbols, page by page.
+    /// Numbers of symbols, page by page, in each page that they reach into.
     private var order: [Int32]
-    /// A symbol longer than this, in pages, is in `large`, too: a search goes no further back.
+    /// A symbol that reaches further than this, in pages, is in `large` for the pages behind.
     private static let reach = 16
     private var large: [Int32] = []
 
@@ -99,21 +99,27 @@ public struct AddressIndex: Sendable {
         self.symbols = symbols
         let lower = range.lowerBound.rawValue
         let size = range.upperBound.rawValue - lower
-        starts = [Int32](repeating: 0, count: Int(size >> 12) + 2)
-        var pages = [Int32](repeating: -1, count: symbols.count)
-        for (i, symbol) in symbols.enumerated() {
+        func pages(_ symbol: Symbol) -> ClosedRange<Int>? {
             let offset = symbol.value.rawValue &- lower
-            guard offset < size, symbol.kind != .section, symbol.kind != .file else { continue }
-            pages[i] = Int32(offset >> 12)
-            starts[Int(offset >> 12) + 1] += 1
-            if symbol.size >> 12 >= UInt64(Self.reach) { large.append(Int32(i)) }
+            guard offset < size, symbol.kind != .section, symbol.kind != .file else { return nil }
+            let end = min(offset + max(symbol.size, 1), size) - 1
+            return Int(offset >> 12)...min(Int(end >> 12), Int(offset >> 12) + Self.reach)
+        }
+        starts = [Int32](repeating: 0, count: Int(size >> 12) + 2)
+        for (i, symbol) in symbols.enumerated() {
+            guard let pages = pages(symbol) else { continue }
+            for page in pages { starts[page + 1] += 1 }
+            if pages.count > Self.reach { large.append(Int32(i)) }
         }
         for i in 1..<starts.count { starts[i] += starts[i - 1] }
         order = [Int32](repeating: 0, count: Int(starts[starts.count - 1]))
         var next = starts
-        for (i, page) in pages.enumerated() where page >= 0 {
-            order[Int(next[Int(page)])] = Int32(i)
-            next[Int(page)] += 1
+        for (i, symbol) in symbols.enumerated() {
+            guard let pages = pages(symbol) else { continue }
+            for page in pages {
+                order[Int(next[page])] = Int32(i)
+                next[page] += 1
+            }
         }
     }
 
@@ -153,13 +159,15 @@ public struct AddressIndex: Sendable {
         let page = Int((address - base) / UInt64(pageSize))
         guard page < starts.count - 1 else { return [] }
         var found: [Symbol] = []
-        let near = max(0, page - Self.reach)
-        let far = large.filter { Int((symbols[Int($0)].value - base) / UInt64(pageSize)) < near }
-        for i in order[Int(starts[near])..<Int(starts[page + 1])] + far {
-            let symbol = symbols[Int(i)]
+        func look(_ symbol: Symbol) {
             if symbol.value == address || (symbol.value < address && address < symbol.end), fits(symbol) {
                 found.append(symbol)
             }
+        }
+        for i in order[Int(starts[page])..<Int(starts[page + 1])] { look(symbols[Int(i)]) }
+        for i in large {
+            let symbol = symbols[Int(i)]
+            if Int((symbol.value - base) / UInt64(pageSize)) + Self.reach < page { look(symbol) }
         }
         return found.sorted { ($0.size &- 1, $0.index) < ($1.size &- 1, $1.index) }
     }

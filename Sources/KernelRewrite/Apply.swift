@@ -16,7 +16,7 @@ extension RewritePlan {
         let layout = try OutputLayout(self, image, tool: tool)
         let output = try OutputFile.create(path, mode: 0o600, notOver: image.file)
         let isShared = layout.moves.isEmpty && output.share(image.file)
-        try output.allocate(layout.fileSize)
+        try output.truncate(to: layout.fileSize)
         if layout.moves.isEmpty {
             if !isShared { try output.copy(0..<image.file.byteCount, of: image.file) }
         } else {

@@ -118,10 +118,7 @@ public struct PermutedImage: ~Copyable {
 
     private func restore(into output: borrowing OutputFile) throws(RewriteError) {
         let size = Int(note.originalBytes)
-        if !output.share(image.file) {
-            try output.allocate(size)
-            try output.copy(0..<size, of: image.file)
-        }
+        if !output.share(image.file) { try output.copy(0..<size, of: image.file) }
         try output.truncate(to: size)
         if manifest.encoding == .contents {
             // The original's own program headers did not move; with its ELF header back they can be read.

@@ -2,8 +2,8 @@
 
 // Two constants that betray a physical address, found in one pass over the text
 // without decoding it: planning must not cost more than copying the file does.
-// The pass looks at 64 places at a time; a byte of a block of misses is zero
-// only where all the bytes that are looked at fit.
+// The pass compares two bytes of each constant at 64 places at a time; few
+// blocks hold both, and only those are looked at place by place.
 
 import KernelImage
 
@@ -14,32 +14,28 @@ struct ConstantScan {
     /// The 32-bit constant 0x80000000.
     private(set) var halves: [Int] = []
 
-    private typealias Block = SIMD8<UInt64>
+    private typealias Bytes = SIMD16<UInt8>
 
     init(_ code: RawSpan) {
-        let ones = Block(repeating: 0x0101_0101_0101_0101)
         unsafe code.withUnsafeBytes { buffer in
             guard let start = buffer.baseAddress else { return }
-            @inline(__always) func block(_ offset: Int) -> Block {
-                unsafe start.loadUnaligned(fromByteOffset: offset, as: Block.self)
+            /// All ones in each byte that is the value, but for the bits outside the mask.
+            @inline(__always) func fits(_ offset: Int, _ value: UInt8, mask: UInt8 = 0xff) -> SIMD2<UInt64> {
+                let bytes = unsafe start.loadUnaligned(fromByteOffset: offset, as: Bytes.self)
+                return unsafe unsafeBitCast(
+                    bytes & Bytes(repeating: mask) .== Bytes(repeating: value), to: SIMD2<UInt64>.self)
             }
-            @inline(__always) func hits(_ misses: Block) -> Block { (misses &- ones) & ~misses & (ones &<< 7) }
-            @inline(__always) func isAny(_ hits: Block) -> Bool {
-                let half = hits.lowHalf | hits.highHalf
-                let quarter = half.lowHalf | half.highHalf
-                return quarter[0] | quarter[1] != 0
-            }
+            @inline(__always) func isAny(_ hits: SIMD2<UInt64>) -> Bool { hits[0] | hits[1] != 0 }
             var at = 0
             while at + 73 <= buffer.count {
-                // Few blocks hold the opcode of the one or the last byte of the other: most cost three loads.
-                let (first, second) = (block(at), block(at + 1))
-                let opcode = (first & (ones &* 0xfe)) ^ (ones &* 0x48) | (second & (ones &* 0xf8)) ^ (ones &* 0xb8)
-                let last = block(at + 3) ^ (ones &<< 7)
-                if isAny(hits(opcode) | hits(last)) {
-                    if isAny(hits(opcode | block(at + 6) | block(at + 7) | block(at + 8) | block(at + 9))) {
-                        addMovabs(code, at..<at + 64)
-                    }
-                    if isAny(hits(first | second | block(at + 2) | last)) { addHalves(code, at..<at + 64) }
+                var (movabs, half) = (SIMD2<UInt64>(), SIMD2<UInt64>())
+                for place in stride(from: at, to: at + 64, by: 16) {
+                    movabs |= fits(place, 0x48, mask: 0xfe) & fits(place + 1, 0xb8, mask: 0xf8)
+                    half |= fits(place + 2, 0) & fits(place + 3, 0x80)
+                }
+                if isAny(movabs | half) {
+                    if isAny(movabs) { addMovabs(code, at..<at + 64) }
+                    if isAny(half) { addHalves(code, at..<at + 64) }
                 }
                 at += 64
             }
