@@ -48,13 +48,16 @@ let package = Package(
             ],
             swiftSettings: settings),
         .target(
+            name: "HazardAudit", dependencies: ["Addressing", "KernelImage", "KernelRewrite", "Disassembly"],
+            swiftSettings: settings),
+        .target(
             name: "GuestCheck", dependencies: ["CArchive", "Addressing", "PagePermutation", subprocess],
             swiftSettings: settings),
         .executableTarget(
             name: "kperm",
             dependencies: [
                 "Addressing", "KernelImage", "SecureRandom", "Disassembly", "PagePermutation", "KernelRewrite",
-                "GuestCheck",
+                "GuestCheck", "HazardAudit",
                 argumentParser, subprocess,
             ],
             swiftSettings: settings),

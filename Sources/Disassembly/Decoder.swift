@@ -37,6 +37,12 @@ public struct Instruction: Equatable, Sendable {
     public let size: Int
     public let mnemonic: String
     public let operands: [Operand]
+    /// What a memory operand's index is multiplied by.
+    public let scale: Int
+    /// General registers that it reads as operands of their own, in whole or in part.
+    public let reads: GeneralRegisters
+    /// General registers that it may write, in whole or in part, named or not; a call writes more than this.
+    public let writes: GeneralRegisters
     public let flow: Flow
 
     public var next: VirtualAddress { address + UInt64(size) }
@@ -127,7 +133,9 @@ public struct Decoder: ~Copyable {
         }
         if let known { return known }
         return MissingOpcode.begins(bytes).map {
-            Instruction(address: address, size: $0.bytes.count, mnemonic: $0.mnemonic, operands: [], flow: .next)
+            Instruction(
+                address: address, size: $0.bytes.count, mnemonic: $0.mnemonic, operands: [], scale: 1, reads: [], writes: [],
+                flow: .next)
         }
     }
 
@@ -151,11 +159,27 @@ public struct Decoder: ~Copyable {
             unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
         }
         var operands: [Operand] = []
+        var scale = 1
+        var (reads, writes) = (GeneralRegisters(), GeneralRegisters())
         if let detail = unsafe raw.detail {
             var x86 = unsafe detail.pointee.x86
             unsafe withUnsafeBytes(of: &x86.operands) { bytes in
                 let all = unsafe bytes.bindMemory(to: cs_x86_op.self)
-                for i in 0..<min(Int(x86.op_count), all.count) { operands.append(translate(unsafe all[i])) }
+                for i in 0..<min(Int(x86.op_count), all.count) {
+                    let operand = unsafe all[i]
+                    operands.append(translate(operand))
+                    if operand.type == X86_OP_MEM { scale = Int(operand.mem.scale) }
+                    guard operand.type == X86_OP_REG else { continue }
+                    let register = Self.general[Int(operand.reg.rawValue)]
+                    if operand.access & UInt8(CS_AC_READ.rawValue) != 0 { reads.formUnion(register) }
+                    if operand.access & UInt8(CS_AC_WRITE.rawValue) != 0 { writes.formUnion(register) }
+                }
+            }
+            var implicit = unsafe detail.pointee.regs_write
+            let count = unsafe Int(detail.pointee.regs_write_count)
+            unsafe withUnsafeBytes(of: &implicit) { bytes in
+                let all = unsafe bytes.bindMemory(to: UInt16.self)
+                for i in 0..<min(count, all.count) { writes.formUnion(Self.general[Int(unsafe all[i])]) }
             }
         }
         let flow = Self.flow(mnemonic, operands)
@@ -167,8 +191,16 @@ public struct Decoder: ~Copyable {
         }
         return Instruction(
             address: VirtualAddress(address), size: Int(unsafe raw.size), mnemonic: mnemonic, operands: operands,
-            flow: flow)
+            scale: scale, reads: reads, writes: writes, flow: flow)
     }
+
+    /// The general register that each of capstone's registers is a part of.
+    private static let general: [GeneralRegisters] = {
+        let decoder = Decoder(unprepared: .x86Bits64)
+        return (0..<X86_REG_ENDING.rawValue).map { register in
+            decoder.name(x86_reg(register)).flatMap(GeneralRegister.init(name:)).map { GeneralRegisters($0) } ?? []
+        }
+    }()
 
     private func translate(_ operand: cs_x86_op) -> Operand {
         switch operand.type {

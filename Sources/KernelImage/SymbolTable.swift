@@ -143,6 +143,20 @@ public struct AddressIndex: Sendable {
         return nil
     }
 
+    /// From the end of the symbols before an address that none covers to the beginning of the next one.
+    public func gap(around address: VirtualAddress) -> Range<VirtualAddress> {
+        let page = address >= base ? Int((address - base) / UInt64(pageSize)) : 0
+        var start = base
+        for number in stride(from: min(page, starts.count - 2), through: max(0, page - Self.reach), by: -1) {
+            let ends = order[Int(starts[number])..<Int(starts[number + 1])].map { symbols[Int($0)].end }
+            if let last = ends.filter({ $0 <= address }).max() {
+                start = max(start, last)
+                break
+            }
+        }
+        return start..<max(next(after: address) ?? address + 1, address + 1)
+    }
+
     /// Whether a symbol with a size begins in a range.
     public func begins(in range: Range<VirtualAddress>) -> Bool {
         guard range.lowerBound >= base, !range.isEmpty else { return false }

@@ -46,7 +46,7 @@ public struct KernelAnalysis: Sendable {
     /// Functions that early code calls through the kernel's mapping.
     let handedOver: [VirtualAddress]
     let symbols: KernelSymbols
-    let index: AddressIndex
+    public let index: AddressIndex
 
     /// Pages that percentages are of.
     public var countedPages: Int { classes.reduce(0) { $0 + $1.pageCount } }
@@ -151,7 +151,7 @@ extension KernelAnalysis {
 
 extension PageMap {
     /// Bytes of the image at a virtual address, or nil where the file has none.
-    func bytes(at address: VirtualAddress, count: Int, in image: borrowing KernelImage) -> [UInt8]? {
+    public func bytes(at address: VirtualAddress, count: Int, in image: borrowing KernelImage) -> [UInt8]? {
         guard count > 0, let start = fileOffset(of: address),
             let end = fileOffset(of: address + UInt64(count - 1)), end - start == count - 1
         else { return nil }

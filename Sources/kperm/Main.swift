@@ -27,7 +27,7 @@ struct Kperm: ParsableCommand {
             """,
         version: "kperm \(kpermVersion)",
         subcommands: [
-            Inspect.self, Permute.self, Verify.self, Restore.self, Translate.self, Table.self, Boot.self,
+            Inspect.self, Permute.self, Audit.self, Verify.self, Restore.self, Translate.self, Table.self, Boot.self,
         ])
 }
 

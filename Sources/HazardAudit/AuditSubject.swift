@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: MIT
+
+// What an audit looks at: sections with their bytes at the addresses where the
+// code believes them to be, and symbols. A kernel image has both; a module gets
+// addresses here, and its relocations are carried out.
+
+public import Addressing
+public import KernelImage
+public import KernelRewrite
+
+/// A kernel or a module, laid out for an audit.
+public struct AuditSubject: Sendable {
+    /// A stretch of memory.
+    public struct Section: Sendable {
+        public let name: String
+        public let address: VirtualAddress
+        /// In bytes, with what has none in the file.
+        public let size: UInt64
+        /// What the file has of it.
+        public let bytes: [UInt8]
+        public let isExecutable: Bool
+        public let isWritable: Bool
+        public var range: Range<VirtualAddress> { address..<address + size }
+    }
+
+    public let file: String
+    /// Ascending by address.
+    public let sections: [Section]
+    public let symbols: [Symbol]
+    public let index: AddressIndex
+    private let names: [String]
+    /// The kernel's own page map and pins; nil for a module.
+    public let kernel: KernelAnalysis?
+
+    init(
+        file: String, sections: [Section], symbols: [Symbol], names: [String], index: AddressIndex,
+        kernel: KernelAnalysis?
+    ) {
+        self.file = file
+        self.sections = sections.sorted { $0.address < $1.address }
+        self.symbols = symbols
+        self.names = names
+        self.index = index
+        self.kernel = kernel
+    }
+
+    /// A kernel image, laid out as it is linked.
+    ///
+    /// - Throws: `RewriteError` when the kernel is not one that kperm knows, or has no symbols.
+    public static func kernel(_ image: borrowing KernelImage) throws(RewriteError) -> AuditSubject {
+        let analysis = try KernelAnalysis.of(image)
+        let table: SymbolTable?
+        do { table = try image.symbols() } catch { throw .image(error) }
+        guard let table else { throw .unsupported(file: image.path, "no symbols") }
+        var sections: [Section] = []
+        for section in image.sections where section.isAllocated && section.size > 0 {
+            guard analysis.map.page(of: section.address) != nil else { continue }
+            var bytes: [UInt8] = []
+            if !section.isNoBits {
+                let source = image.file.bytes.extracting(Int(section.offset)..<Int(section.offset + section.size))
+                bytes = unsafe source.withUnsafeBytes { unsafe Array($0) }
+            }
+            sections.append(
+                Section(
+                    name: section.name, address: section.address, size: section.size, bytes: bytes,
+                    isExecutable: section.isExecutable, isWritable: section.flags & 1 != 0))
+        }
+        return AuditSubject(
+            file: image.path, sections: sections, symbols: table.symbols,
+            names: table.symbols.map { table.name(of: $0, in: image) }, index: analysis.index, kernel: analysis)
+    }
+
+    public func name(of symbol: Symbol) -> String {
+        Int(symbol.index) < names.count ? names[Int(symbol.index)] : ""
+    }
+
+    /// The section that holds an address.
+    public func section(at address: VirtualAddress) -> Section? {
+        var low = 0
+        var high = sections.count
+        while low < high {
+            let middle = (low + high) / 2
+            if sections[middle].range.upperBound <= address { low = middle + 1 } else { high = middle }
+        }
+        return low < sections.count && sections[low].range.contains(address) ? sections[low] : nil
+    }
+
+    /// The symbols of a name, without what a compiler adds behind a dot.
+    public func symbols(named name: String) -> [Symbol] {
+        symbols.filter { self.name(of: $0).prefix { $0 != "." } == name }
+    }
+
+    /// Whether a function is a part of another that the compiler moved away.
+    func isPart(_ symbol: Symbol) -> Bool { name(of: symbol).contains(".cold") }
+
+    /// `symbol+0x10` for an address, or the address.
+    public func describe(_ address: VirtualAddress) -> String {
+        guard let symbol = index.covering(address).first else { return address.description }
+        let name = name(of: symbol)
+        return address == symbol.value ? name : "\(name)+\((address - symbol.value).hex)"
+    }
+}

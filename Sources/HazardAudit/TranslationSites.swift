@@ -1,0 +1,348 @@
+// SPDX-License-Identifier: MIT
+
+// Where does the kernel turn virtual addresses of its image into physical ones?
+// On x86-64 each such place reads phys_base: the offset between x -
+// __START_KERNEL_map and the physical address. The value that was read is
+// followed along every path to the instructions that add it to something, and a
+// site is understood when all of them are known, with the register that holds
+// the address, and with a way to have the table answer instead.
+
+public import Addressing
+import Disassembly
+import KernelImage
+import KernelRewrite
+
+/// An instruction that reads the offset between virtual and physical addresses.
+public struct TranslationSite: Sendable {
+    public enum Kind: String, CaseIterable, Codable, Sendable {
+        /// The address is a constant: an object of the image, whose pages are pinned.
+        case constant
+        /// One register holds the address from the read to every place that uses it: the read itself can look it up.
+        case register
+        /// What was read is used in several places, or of several addresses: each use can look its own up.
+        case shared
+        /// From a physical address back to a virtual one.
+        case reverse
+        /// The offset itself is wanted: set, printed, stored or handed on.
+        case offset
+        case notUnderstood
+    }
+
+    public let address: VirtualAddress
+    /// The function, with the offset in it.
+    public let place: String
+    public let instruction: String
+    public let kind: Kind
+    /// What is translated: a register, a stack slot, or the object's name.
+    public let translated: String
+    /// Where it is added.
+    public let consumers: [VirtualAddress]
+    /// Where the physical address goes first.
+    public let result: String
+    /// For what is not understood, why; for constants, the pages.
+    public let remark: String
+
+    public var isUnderstood: Bool { kind != .notUnderstood }
+}
+
+/// All sites of a kernel.
+public struct TranslationSites: Sendable {
+    public private(set) var sites: [TranslationSite] = []
+    /// Reads of the offset by instructions that no function holds, or that do not decode.
+    public private(set) var skipped: [(address: VirtualAddress, reason: String)] = []
+
+    public init(_ subject: AuditSubject) {
+        guard let base = subject.symbols(named: "phys_base").first?.value else { return }
+        let reader = CodeReader(subject)
+        var units: [VirtualAddress: CodeUnit] = [:]
+        var last: CodeUnit?
+        var seen: Set<VirtualAddress> = []
+        var open: [(unit: VirtualAddress, site: VirtualAddress)] = []
+        for candidate in References.candidates(to: base, in: subject) {
+            if last?.function.contains(candidate) != true { last = reader.unit(around: candidate) }
+            guard let unit = last else { continue }
+            let key = unit.function.lowerBound
+            if units[key] == nil { units[key] = unit }
+            guard let instruction = unit.instruction(holding: candidate) else {
+                if unit.undecoded.contains(where: { $0 <= candidate && candidate < $0 + 16 }) {
+                    skipped.append((candidate, "the code there does not decode"))
+                }
+                continue
+            }
+            guard instruction.refers(to: base), seen.insert(instruction.address).inserted else { continue }
+            open.append((key, instruction.address))
+        }
+        for (key, group) in Dictionary(grouping: open, by: \.unit).sorted(by: { $0.key < $1.key }) {
+            guard let unit = units[key] else { continue }
+            sites += SiteFinder(unit, subject, base: base, reads: group.map(\.site).sorted()).sites
+        }
+        sites.sort { $0.address < $1.address }
+    }
+}
+
+extension CodeUnit {
+    /// The instruction whose bytes cover an address.
+    func instruction(holding address: VirtualAddress) -> Instruction? {
+        var low = 0
+        var high = instructions.count
+        while low < high {
+            let middle = (low + high) / 2
+            if instructions[middle].address <= address { low = middle + 1 } else { high = middle }
+        }
+        guard low > 0, address < instructions[low - 1].next else { return nil }
+        return instructions[low - 1]
+    }
+}
+
+extension Instruction {
+    /// Whether an operand is, or lies at, an address.
+    func refers(to address: VirtualAddress) -> Bool {
+        if relativeReference == address { return true }
+        return operands.contains { operand in
+            switch operand {
+            case .memory(base: nil, index: nil, let displacement): UInt64(bitPattern: displacement) == address.rawValue
+            case .immediate(let value): UInt64(bitPattern: value) == address.rawValue
+            default: false
+            }
+        }
+    }
+
+    /// Whether the memory operand is read: not only written, and not only its address taken.
+    fileprivate var readsMemory: Bool {
+        if mnemonic == "lea" { return false }
+        if mnemonic == "mov", case .memory = operands.first { return false }
+        return true
+    }
+
+    fileprivate var text: String {
+        let parts = operands.map { operand in
+            switch operand {
+            case .register(let name): name
+            case .immediate(let value): UInt64(bitPattern: value).hex
+            case .memory(let base, let index, let displacement):
+                "[" + [base, index].compactMap { $0 }.joined(separator: "+") + "+\(displacement)]"
+            }
+        }
+        return mnemonic + " " + parts.joined(separator: ", ")
+    }
+}
+
+/// The sites of one function.
+private struct SiteFinder {
+    var sites: [TranslationSite] = []
+
+    /// What is done with a value that was read.
+    private struct Use {
+        let number: Int
+        /// The register that holds the address; nil when it is in memory or known by number only.
+        var register: GeneralRegister?
+        var constant: UInt64?
+        var reverse = false
+        var isOffset = false
+        /// Why it is not understood.
+        var problem: String?
+        /// Where the sum goes.
+        var result: GeneralRegister?
+    }
+
+    private let unit: CodeUnit
+    private let subject: AuditSubject
+
+    init(_ unit: CodeUnit, _ subject: AuditSubject, base: VirtualAddress, reads: [VirtualAddress]) {
+        self.unit = unit
+        self.subject = subject
+        var uses = [[Use]](repeating: [], count: reads.count)
+        // Values are followed for 63 reads at a time.
+        for start in stride(from: 0, to: reads.count, by: 63) {
+            let group = Array(reads[start..<min(start + 63, reads.count)])
+            follow(group, base) { uses[start + $0].append($1) }
+        }
+        for (i, read) in reads.enumerated() { sites.append(site(read, uses[i])) }
+    }
+
+    private func follow(_ reads: [VirtualAddress], _ base: VirtualAddress, _ note: (Int, Use) -> Void) {
+        var reading = 0
+        let flow = FunctionFlow(unit, reads: reads, base: base)
+        for (i, address) in reads.enumerated() {
+            reading = i
+            guard flow.isSettled else {
+                note(reading, Use(number: 0, problem: "the function has too many paths"))
+                continue
+            }
+            if unit.number(at: address) == nil { note(i, Use(number: 0, problem: "not on any path")) }
+        }
+        guard flow.isSettled else { return }
+        flow.forEach { instruction, number, state in
+            for use in Self.uses(of: instruction, number, flow, state) {
+                for i in reads.indices where use.bases & 1 << UInt64(i) != 0 { note(i, use.use) }
+            }
+        }
+    }
+
+    /// What an instruction does with values that were read.
+    private static func uses(
+        of instruction: Instruction, _ number: Int, _ flow: FunctionFlow, _ state: MachineState
+    ) -> [(bases: UInt64, use: Use)] {
+        let operands = instruction.operands
+        let values = operands.map { flow.read($0, instruction, state) }
+        func register(_ operand: Operand) -> GeneralRegister? {
+            if case .register(let name) = operand { GeneralRegister(name: name) } else { nil }
+        }
+        switch instruction.mnemonic {
+        case "add" where operands.count == 2:
+            return [(0, 1), (1, 0)].compactMap { base, other in
+                guard values[base].bases != 0 else { return nil }
+                var use = Use(number: number)
+                use.register = register(operands[other])
+                use.constant = values[other].constant
+                use.result = register(operands[0])
+                if values[other].bases != 0 { use.problem = "adds the offset to itself" }
+                return (values[base].bases, use)
+            }
+        case "lea" where operands.count == 2:
+            guard case .memory(let first, let second, let displacement) = operands[1] else { return [] }
+            let parts = [first, second].map { $0.flatMap(GeneralRegister.init(name:)) }
+            return [(0, 1), (1, 0)].compactMap { base, other in
+                guard let name = parts[base], state[name].bases != 0 else { return nil }
+                var use = Use(number: number)
+                use.result = register(operands[0])
+                if let second = parts[other] {
+                    use.register = second
+                    use.constant = state[second].constant.map { $0 &+ UInt64(bitPattern: displacement) }
+                } else {
+                    use.constant = UInt64(bitPattern: displacement)
+                }
+                if instruction.scale != 1 { use.problem = "multiplies the offset or the address" }
+                return (state[name].bases, use)
+            }
+        case "sub" where operands.count == 2:
+            if values[1].bases != 0 {
+                return [(values[1].bases, Use(number: number, register: register(operands[0]), reverse: true))]
+            }
+            return values[0].bases == 0 ? [] : [(values[0].bases, Use(number: number, isOffset: true))]
+        case "mov", "push", "movabs":
+            let from = instruction.mnemonic == "push" ? 0 : 1
+            guard operands.count > from, values[from].bases != 0 else { return [] }
+            if case .memory = operands[0], FunctionFlow.slot(operands[0], state) == nil {
+                return [(values[from].bases, Use(number: number, isOffset: true))]
+            }
+            return []
+        case "call":
+            // Handed on as an argument, if nothing used it before.
+            var passed: UInt64 = 0
+            for argument in GeneralRegister.arguments { passed |= state[argument].bases }
+            return passed == 0 ? [] : [(passed, Use(number: number, isOffset: true))]
+        case "cmp", "test", "nop": return []
+        case "xor" where operands.count == 2 && operands[0] == operands[1]: return []
+        case let name where name.hasPrefix("cmov") || name.hasPrefix("j"): return []
+        default:
+            let bases = operands.indices.reduce(UInt64(0)) { bases, i in
+                if let register = register(operands[i]), !instruction.reads.contains(register) { return bases }
+                return bases | values[i].bases
+            }
+            return bases == 0
+                ? [] : [(bases, Use(number: number, problem: "used by \(instruction.text) at \(instruction.address)"))]
+        }
+    }
+
+    // MARK: Judging
+
+    private func site(_ address: VirtualAddress, _ uses: [Use]) -> TranslationSite {
+        let number = unit.number(at: address)
+        let instruction = number.map { unit.instructions[$0] }
+        // A stale copy of what was used already is no use of its own.
+        let translations = uses.filter { !$0.isOffset }
+        let real = translations.isEmpty ? uses : translations
+        var kind = TranslationSite.Kind.notUnderstood
+        var translated = ""
+        var remark = ""
+        if let problem = real.compactMap(\.problem).first {
+            remark = problem
+        } else if real.isEmpty, let instruction, !instruction.readsMemory {
+            kind = .offset
+        } else if real.isEmpty {
+            remark = "nothing uses what is read"
+        } else if real.allSatisfy(\.isOffset) {
+            kind = .offset
+        } else if real.allSatisfy(\.reverse) {
+            kind = .reverse
+            translated = real.compactMap(\.register?.description).first ?? ""
+        } else if real.contains(where: \.reverse) {
+            remark = "used both ways"
+        } else if let constants = constants(real) {
+            kind = .constant
+            translated = constants.map { subject.describe($0) }.joined(separator: ", ")
+        } else {
+            let registers = Set(real.map(\.register))
+            if registers.count == 1, let register = registers.first ?? nil, let number,
+                real.allSatisfy({ isIntact(register, from: number, to: $0.number) })
+            {
+                kind = .register
+                translated = register.description
+            } else {
+                kind = .shared
+                translated = Set(real.map { $0.register?.description ?? "memory" }).sorted().joined(separator: ", ")
+            }
+        }
+        return TranslationSite(
+            address: address, place: subject.describe(address), instruction: instruction?.text ?? "", kind: kind,
+            translated: translated, consumers: real.map { unit.instructions[$0.number].address },
+            result: real.first.map(destination) ?? "", remark: remark)
+    }
+
+    /// The image's addresses when every use translates a known one.
+    private func constants(_ uses: [Use]) -> [VirtualAddress]? {
+        guard let map = subject.kernel?.map else { return nil }
+        var found: [VirtualAddress] = []
+        for use in uses {
+            guard let constant = use.constant, constant >= map.physicalBase.rawValue,
+                constant <= map.physicalRange.upperBound.rawValue
+            else { return nil }
+            let address = map.virtualBase + (constant - map.physicalBase.rawValue)
+            if !found.contains(address) { found.append(address) }
+        }
+        return found
+    }
+
+    /// Whether nothing writes a register between a read and a use of what was read, on any path.
+    private func isIntact(_ register: GeneralRegister, from read: Int, to use: Int) -> Bool {
+        if read == use { return true }
+        let between = unit.reached(from: read, along: \.after, except: read).intersection(
+            unit.reached(from: use, along: \.before, except: read))
+        return between.allSatisfy { number in
+            let instruction = unit.instructions[number]
+            let isCall = instruction.mnemonic == "call"
+            return !instruction.writes.contains(register)
+                && !(isCall && GeneralRegisters.callerSaved.contains(register))
+        }
+    }
+
+    /// Where the sum goes: the first instruction behind that does more than shift it.
+    private func destination(_ use: Use) -> String {
+        guard var register = use.result else { return "" }
+        var shape = "address"
+        for instruction in unit.instructions[(use.number + 1)...].prefix(24) {
+            guard let first = instruction.operands.first else { continue }
+            let names = instruction.operands.compactMap { operand -> GeneralRegister? in
+                if case .register(let name) = operand { GeneralRegister(name: name) } else { nil }
+            }
+            if instruction.mnemonic == "call" {
+                guard let i = GeneralRegister.arguments.firstIndex(of: register) else { return shape }
+                let target = instruction.target.map(subject.describe) ?? "a pointer"
+                return "\(shape), argument \(i + 1) of \(target)"
+            }
+            if instruction.flow == .end { return register == .rax ? "\(shape), returned" : shape }
+            guard names.contains(register) else { continue }
+            switch instruction.mnemonic {
+            case "shr", "sar": shape = "frame number"
+            case "shl": shape = shape == "frame number" ? "struct page" : shape
+            case "mov":
+                if case .memory = first { return "\(shape), stored" }
+                if names.count == 2, names[1] == register { register = names[0] } else { return shape }
+            case "add", "or", "and", "sub": if names.first != register { return shape }
+            default: return shape
+            }
+        }
+        return shape
+    }
+}
