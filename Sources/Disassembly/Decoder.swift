@@ -134,7 +134,8 @@ public struct Decoder: ~Copyable {
         if let known { return known }
         return MissingOpcode.begins(bytes).map {
             Instruction(
-                address: address, size: $0.bytes.count, mnemonic: $0.mnemonic, operands: [], scale: 1, reads: [], writes: [],
+                address: address, size: $0.bytes.count, mnemonic: $0.mnemonic, operands: [], scale: 1, reads: [],
+                writes: [],
                 flow: .next)
         }
     }

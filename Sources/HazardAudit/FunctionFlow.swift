@@ -57,7 +57,7 @@ struct FunctionFlow {
     }
 
     /// Shows every instruction with what holds before it.
-    func forEach(_ body: (Instruction, _ number: Int, MachineState) -> Void) {
+    func visit(_ body: (Instruction, _ number: Int, MachineState) -> Void) {
         for (number, block) in unit.blocks.enumerated() {
             guard var state = entries[number] else { continue }
             for i in block.range {

@@ -172,7 +172,7 @@ private struct SiteFinder {
             if unit.number(at: address) == nil { note(i, Use(number: 0, problem: "not on any path")) }
         }
         guard flow.isSettled else { return }
-        flow.forEach { instruction, number, state in
+        flow.visit { instruction, number, state in
             for use in Self.uses(of: instruction, number, flow, state) {
                 for i in reads.indices where use.bases & 1 << UInt64(i) != 0 { note(i, use.use) }
             }
