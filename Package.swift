@@ -48,7 +48,8 @@ let package = Package(
             ],
             swiftSettings: settings),
         .target(
-            name: "HazardAudit", dependencies: ["Addressing", "KernelImage", "KernelRewrite", "Disassembly"],
+            name: "HazardAudit",
+            dependencies: ["Addressing", "KernelImage", "KernelRewrite", "PagePermutation", "Disassembly"],
             swiftSettings: settings),
         .target(
             name: "GuestCheck", dependencies: ["CArchive", "Addressing", "PagePermutation", subprocess],

@@ -7,6 +7,7 @@
 public import Addressing
 public import KernelImage
 public import KernelRewrite
+import PagePermutation
 
 /// A kernel or a module, laid out for an audit.
 public struct AuditSubject: Sendable {
@@ -31,6 +32,8 @@ public struct AuditSubject: Sendable {
     private let names: [String]
     /// The kernel's own page map and pins; nil for a module.
     public let kernel: KernelAnalysis?
+    /// Pages that no permutation moves.
+    private let still: Set<Int>
 
     init(
         file: String, sections: [Section], symbols: [Symbol], names: [String], index: AddressIndex,
@@ -42,6 +45,27 @@ public struct AuditSubject: Sendable {
         self.names = names
         self.index = index
         self.kernel = kernel
+        still =
+            kernel.map { kernel in
+                var still = Set(kernel.pins.flatMap(\.pages))
+                var counted: Set<Int> = []
+                for range in kernel.classes.flatMap(\.ranges) { counted.formUnion(range) }
+                for page in 0..<kernel.map.pageCount where !counted.contains(page) { still.insert(page) }
+                return still
+            } ?? []
+    }
+
+    /// Whether what lies at an address keeps its frame in every permutation. The end of a range, where nothing lies,
+    /// names the frames before it as a set, which stays.
+    func stays(_ address: VirtualAddress) -> Bool {
+        guard let kernel else { return false }
+        guard let page = kernel.map.page(of: address) else { return address == kernel.map.virtualRange.upperBound }
+        if still.contains(page) { return true }
+        let isMarker = index.covering(address).allSatisfy { $0.size == 0 }
+        return isMarker
+            && kernel.classes.contains { pageClass in
+                pageClass.ranges.contains { $0.lowerBound == page || $0.upperBound == page }
+            }
     }
 
     /// A kernel image, laid out as it is linked.

@@ -14,8 +14,12 @@ import KernelImage
 struct CodeReader: ~Copyable {
     let subject: AuditSubject
     private let decoder = Decoder(.x86Bits64)
+    private let edges: CodeEdges
 
-    init(_ subject: AuditSubject) { self.subject = subject }
+    init(_ subject: AuditSubject) {
+        self.subject = subject
+        edges = CodeEdges(subject)
+    }
 
     /// The function around an address, whole. Code that no symbol covers, such as a weak function that another one
     /// replaced, is a unit from symbol to symbol. Nil where there is no code.
@@ -53,7 +57,8 @@ struct CodeReader: ~Copyable {
                         break
                     }
                     found[at] = instruction
-                    if let target = instruction.jumpTarget, goes(to: target, &extents) {
+                    for target in [instruction.jumpTarget].compactMap({ $0 }) + edges[at]
+                    where goes(to: target, &extents) {
                         if leaders.insert(target).inserted { open.append(target) }
                         leaders.insert(instruction.next)
                     }
@@ -86,7 +91,7 @@ struct CodeReader: ~Copyable {
             extent += 1
         }
         return CodeUnit(
-            function, found, leaders, unreached: unreached, undecoded: undecoded,
+            function, found, leaders, edges, unreached: unreached, undecoded: undecoded,
             isComplete: found.count < CodeUnit.limit)
     }
 
@@ -144,7 +149,7 @@ struct CodeUnit {
 
     init(
         _ function: Range<VirtualAddress>, _ found: [VirtualAddress: Instruction], _ leaders: Set<VirtualAddress>,
-        unreached: Set<VirtualAddress>, undecoded: [VirtualAddress], isComplete: Bool
+        _ edges: CodeEdges, unreached: Set<VirtualAddress>, undecoded: [VirtualAddress], isComplete: Bool
     ) {
         self.function = function
         self.undecoded = undecoded
@@ -169,6 +174,7 @@ struct CodeUnit {
             var next: [VirtualAddress] = []
             if let target = last.jumpTarget { next.append(target) }
             if last.goesOn { next.append(last.next) }
+            next += edges[last.address]
             blocks[number].successors = next.compactMap { blockAt[$0] }
         }
         before = Array(repeating: [], count: instructions.count)

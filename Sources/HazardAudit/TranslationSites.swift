@@ -39,8 +39,10 @@ public struct TranslationSite: Sendable {
     public let consumers: [VirtualAddress]
     /// Where the physical address goes first.
     public let result: String
-    /// For what is not understood, why; for constants, the pages.
+    /// For what is not understood, why.
     public let remark: String
+    /// For constants: whether all they name stays in its place.
+    public let isPinned: Bool?
 
     public var isUnderstood: Bool { kind != .notUnderstood }
 }
@@ -287,7 +289,8 @@ private struct SiteFinder {
         return TranslationSite(
             address: address, place: subject.describe(address), instruction: instruction?.text ?? "", kind: kind,
             translated: translated, consumers: real.map { unit.instructions[$0.number].address },
-            result: real.first.map(destination) ?? "", remark: remark)
+            result: real.first.map(destination) ?? "", remark: remark,
+            isPinned: kind == .constant ? constants(real)?.allSatisfy(subject.stays) : nil)
     }
 
     /// The image's addresses when every use translates a known one.

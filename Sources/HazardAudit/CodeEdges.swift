@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: MIT
+
+// Ways through the code that no instruction shows: jumps that the kernel patches
+// in while it runs, places where it goes on after a fault, and warnings, which
+// trap and go on. The kernel keeps tables of them.
+
+import Addressing
+import KernelImage
+
+/// Where an instruction may lead besides where it says.
+struct CodeEdges {
+    private var targets: [VirtualAddress: [VirtualAddress]] = [:]
+
+    /// A table of the kernel's, or of a module's.
+    private struct Table {
+        let section: String
+        /// In bytes: of an entry, and of its fields for the place and for where it leads. A field holds the distance from
+        /// itself.
+        let entry: Int
+        let target: Int
+        /// Bits of a 16-bit field that must be set, and where it is: entries without them do not go on.
+        var flags: (offset: Int, bits: UInt16)?
+    }
+
+    /// Layouts: include/linux/jump_label.h, arch/x86/include/asm/extable.h and bug.h of Linux.
+    private static let jumps = Table(section: "__jump_table", entry: 16, target: 4)
+    private static let faults = Table(section: "__ex_table", entry: 12, target: 4)
+    /// Goes on behind the trap itself, which is two bytes long, if it is a warning.
+    private static let bugs = Table(section: "__bug_table", entry: 12, target: 0, flags: (10, 1))
+
+    init(_ subject: AuditSubject) {
+        for table in [Self.jumps, Self.faults, Self.bugs] {
+            guard let (bytes, address) = Self.contents(table.section, subject) else { continue }
+            for at in stride(from: 0, through: bytes.count - table.entry, by: table.entry) {
+                func place(_ offset: Int) -> VirtualAddress {
+                    let distance = bytes.number(at + offset, as: Int32.self)
+                    return address + UInt64(at + offset) + UInt64(bitPattern: Int64(distance))
+                }
+                if let (offset, bits) = table.flags {
+                    guard bytes.number(at + offset, as: UInt16.self) & bits == bits else { continue }
+                    targets[place(0), default: []].append(place(0) + 2)
+                } else {
+                    targets[place(0), default: []].append(place(table.target))
+                }
+            }
+        }
+    }
+
+    subscript(_ place: VirtualAddress) -> [VirtualAddress] { targets[place] ?? [] }
+
+    /// A table by its section, or by the symbols around it.
+    private static func contents(_ name: String, _ subject: AuditSubject) -> (bytes: ArraySlice<UInt8>, VirtualAddress)?
+    {
+        if let section = subject.sections.first(where: { $0.name == name }) {
+            return (section.bytes[...], section.address)
+        }
+        guard let start = subject.symbols(named: "__start_" + name).first?.value,
+            let end = subject.symbols(named: "__stop_" + name).first?.value, start < end,
+            let section = subject.section(at: start), end <= section.address + UInt64(section.bytes.count)
+        else { return nil }
+        let bytes = section.bytes[Int(start - section.address)..<Int(end - section.address)]
+        return (bytes, start)
+    }
+}
+
+extension ArraySlice<UInt8> {
+    /// A little-endian number, by bytes from the slice's start.
+    fileprivate func number<T: FixedWidthInteger>(_ offset: Int, as: T.Type) -> T {
+        let start = startIndex + offset
+        return self[start..<start + T.bitWidth / 8].reversed().reduce(0) { $0 << 8 | T(truncatingIfNeeded: $1) }
+    }
+}
