@@ -25,7 +25,7 @@
 
         .text
         .code64
-        .globl  parameters, run, announce, end
+        .globl  parameters, run, back, announce, end
 
 parameters:
 area:               .quad 0     /* the boot area */
@@ -167,7 +167,7 @@ leave:
         pop     %rdx
         pop     %rcx
         pop     %rax
-        ret
+back:   ret
 
 /* Unpermuted, unless the command line says that this must not be. */
 overwritten:
