@@ -106,16 +106,20 @@ void install_tables(struct machine *m)
 		level2(m)[i] = (m->area_physical + m->area->tables + i * PAGE) | TABLE_FLAGS;
 }
 
-/* CRC-32C. */
-static u32 checksum(const u8 *data, u64 bytes)
+/* CRC-32C, a byte at a time by a table of all bytes, which goes where the moved pages bounced. */
+static u32 checksum(struct machine *m, const u8 *data, u64 bytes)
 {
-	u32 crc = ~0u;
+	u32 *remainders = (u32 *)m->work->bounce;
+	u32 crc;
 
-	while (bytes--) {
-		crc ^= *data++;
+	for (u32 byte = 0; byte < 256; byte++) {
+		crc = byte;
 		for (u32 bit = 0; bit < 8; bit++)
 			crc = crc >> 1 ^ (0x82f63b78 & (0 - (crc & 1)));
+		remainders[byte] = crc;
 	}
+	for (crc = ~0u; bytes; bytes--)
+		crc = crc >> 8 ^ remainders[(u8)crc ^ *data++];
 	return ~crc;
 }
 
@@ -131,5 +135,5 @@ void write_table(struct machine *m)
 	table->physical_base = m->physical;
 	table->moved = m->area->moved;
 	table->checksum = 0;
-	table->checksum = checksum((const u8 *)table, sizeof(*table) + 8 * (u64)table->pages);
+	table->checksum = checksum(m, (const u8 *)table, sizeof(*table) + 8 * (u64)table->pages);
 }
