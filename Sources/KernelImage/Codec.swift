@@ -111,12 +111,12 @@ public enum Codec: String, Sendable, CaseIterable {
             }
         case .zstd:
             let checked = original.byteCount <= 4 || original.load(4, as: UInt8.self) & 4 != 0
-            for isThorough in [true, false] {
-                let stream = unsafe try encoded(bytes) {
-                    unsafe encodedZstandard($0, $1, checksum: checked, isThorough: isThorough)
-                }
-                if fits(stream) { return stream }
+            var stream = unsafe try encoded(bytes) { unsafe encodedZstandard($0, $1, checksum: checked) }
+            if fits(stream) { return stream }
+            stream = unsafe try encoded(bytes) {
+                unsafe encodedZstandardByTrial($0, $1, bytes: bytes, checksum: checked)
             }
+            if fits(stream) { return stream }
         case .lzo: throw CodecError("kperm cannot encode LZO: build the kernel with another compression")
         }
         throw CodecError(

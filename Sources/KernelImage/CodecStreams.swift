@@ -12,7 +12,7 @@ extension Codec {
     static let literalContexts: [UInt32] = [3, 4]
 
     /// Refuses a stream that has not ended where its input and its output end.
-    private func check(ended: Bool, left: Int, produced: Int, _ size: Int, offset: Int) throws(CodecError) {
+    func check(ended: Bool, left: Int, produced: Int, _ size: Int, offset: Int) throws(CodecError) {
         if produced > size { throw CodecError("it decodes to more than \(size) bytes", offset: offset) }
         guard ended else { throw CodecError("it is damaged or cut off", offset: offset) }
         guard produced == size else {
@@ -133,33 +133,5 @@ extension Codec {
         var status = LZMA_OK
         while status == LZMA_OK { status = unsafe lzma_code(&stream, LZMA_FINISH) }
         return status
-    }
-
-    func decodeZstandard(
-        _ source: UnsafeRawBufferPointer, _ target: UnsafeMutableRawBufferPointer, _ size: Int
-    ) throws(CodecError) {
-        let result = unsafe ZSTD_decompress(target.baseAddress, target.count, source.baseAddress, source.count)
-        guard ZSTD_isError(result) == 0 else {
-            throw CodecError("libzstd: \(unsafe String(cString: ZSTD_getErrorName(result)))")
-        }
-        try check(ended: true, left: 0, produced: result, size, offset: 0)
-    }
-
-    /// Level 22 chooses a window as large as the input.
-    func encodedZstandard(
-        _ source: UnsafeRawBufferPointer, _ target: UnsafeMutableRawBufferPointer, checksum: Bool, isThorough: Bool
-    ) -> Int? {
-        guard let context = unsafe ZSTD_createCCtx() else { return nil }
-        defer { unsafe ZSTD_freeCCtx(context) }
-        unsafe ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, ZSTD_maxCLevel())
-        unsafe ZSTD_CCtx_setParameter(context, ZSTD_c_checksumFlag, checksum ? 1 : 0)
-        // What the highest level does not reach for: matches far away, and more and longer ones at each place.
-        for (parameter, value) in [
-            (ZSTD_c_enableLongDistanceMatching, CInt(1)), (ZSTD_c_searchLog, 12), (ZSTD_c_targetLength, 1 << 12),
-        ] where isThorough {
-            unsafe ZSTD_CCtx_setParameter(context, parameter, value)
-        }
-        let result = unsafe ZSTD_compress2(context, target.baseAddress, target.count, source.baseAddress, source.count)
-        return ZSTD_isError(result) == 0 ? result : nil
     }
 }

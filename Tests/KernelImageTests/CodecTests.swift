@@ -111,6 +111,16 @@ struct CodecTests {
         }
     }
 
+    /// Letters of one alphabet, then of another, at lengths that no rule of thumb knows.
+    @Test func zstandardBlocksEndByTrial() throws {
+        let noise = someBytes(400_000)
+        let bytes = noise.indices.map { noise[$0] & 15 | ($0 / 9000 % 5 == 0 ? 0x40 : 0x80) }
+        let usual = try Codec.zstd.encode(bytes)
+        let shorter = try Codec.zstd.encode(bytes, atMost: usual.count - 1)
+        #expect(shorter.count < usual.count)
+        #expect(try Codec.zstd.decode(shorter, size: bytes.count) == bytes)
+    }
+
     @Test func refusesLZO() {
         let stream: [UInt8] = [0x89, 0x4c, 0x5a, 0x4f, 0, 0x0d, 0x0a, 0x1a, 0x0a]
         #expect(Codec(detecting: unsafe stream.span.bytes) == .lzo)
