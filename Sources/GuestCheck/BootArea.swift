@@ -73,6 +73,8 @@ struct BootArea: Equatable {
     /// Where it begins in the RAM file.
     let offset: Int
     let state: State
+    /// With `kperm.wait`: whether somebody has let it go on.
+    let mayGo: Bool
     let sources: Sources
     /// Pages whose frame differs, as the stub counted.
     let movedCount: Int
@@ -101,6 +103,7 @@ struct BootArea: Equatable {
         guard sum == header.word(0x10, UInt64.self) else { throw .checksum(state: state.rawValue) }
         self.offset = offset
         self.state = state
+        mayGo = field(Self.goOffset) != 0
         self.size = Int(size)
         sources = Sources(rawValue: header.word(0x28, UInt32.self))
         movedCount = field(0x2c)

@@ -12,10 +12,15 @@ struct Exercise: Equatable {
     var checks: [GuestResult.Check] = []
     var isDone = false
 
+    /// What the guest said, each in up to three words.
+    static func statements(in log: String) -> [[Substring]] {
+        log.split(whereSeparator: \.isNewline).compactMap { line in
+            line.firstRange(of: mark).map { line[$0.upperBound...].split(separator: " ", maxSplits: 2) }
+        }
+    }
+
     init(parsing log: String) {
-        for line in log.split(whereSeparator: \.isNewline) {
-            guard let start = line.firstRange(of: Self.mark)?.upperBound else { continue }
-            let words = line[start...].split(separator: " ", maxSplits: 2)
+        for words in Self.statements(in: log) {
             if words == ["done"] { isDone = true }
             guard words.count >= 2, let outcome = GuestResult.Outcome(rawValue: String(words[1])) else { continue }
             let detail = words.count == 3 ? String(words[2]) : ""

@@ -3,12 +3,25 @@
 // The guest's first process, a busybox shell script. It leads the kernel
 // through what a wrong permutation breaks: patching its own text (ftrace,
 // kprobes, module loading), fresh page tables (forks), the pages it shares
-// with user code (vDSO), and devices that work on physical addresses. Its
+// with user code (vDSO), and devices that work on physical addresses. Other
+// files add what they know of (power, helpers, tests, hibernation). Its
 // lines go to the kernel's log, which keeps them whole among the kernel's own.
 // Digests and counts are reported, not judged: that is the host's part.
 
 enum ExerciseScript {
-    static let text = #"""
+    /// The whole script.
+    static func text(_ extent: ExerciseExtent) -> String {
+        let parts = [
+            opening, extent.hibernates ? Hibernation.resuming : "", kernelAndDevices,
+            extent.hibernates ? Hibernation.script : "", tracing, PowerLooks.script, HelperLooks.script,
+            SelfTests.script, extent.testsAtLength ? SelfTests.atLength : "", extent.crashes ? CrashDump.crashing : "",
+            ending,
+        ]
+        return parts.filter { !$0.isEmpty }.joined(separator: "\n")
+    }
+
+    /// How every guest's script begins: `say` reports, `load` loads a module with all it depends on.
+    static let opening = #"""
         #!/bin/busybox sh
         /bin/busybox --install -s /bin
         export PATH=/bin
@@ -19,7 +32,21 @@ enum ExerciseScript {
         [ -c $log ] || log=/dev/console
         say() { echo "kperm-exercise: $*" >$log; }
         tracing=/sys/kernel/tracing
+        load() {
+            for module in $(cat /modules/$1.order); do
+                [ -d /sys/module/$module ] || insmod /modules/$module.ko 2>/dev/null || return 1
+            done
+        }
 
+        loaded=0
+        failed=
+        for module in $(cat /modules/order 2>/dev/null); do
+            insmod /modules/$module 2>/dev/null && loaded=$((loaded + 1)) || failed="$failed $module"
+        done
+
+        """#
+
+    private static let kernelAndDevices = #"""
         say userspace pass "$(uname -r)"
         say cpus pass "$(nproc)"
 
@@ -49,12 +76,7 @@ enum ExerciseScript {
         say vdso $verdict "20 readings, the last $last"
 
         if [ -f /modules/order ]; then
-            count=0
-            failed=
-            for module in $(cat /modules/order); do
-                insmod /modules/$module 2>/dev/null && count=$((count + 1)) || failed="$failed $module"
-            done
-            [ -z "$failed" ] && say modules pass $count || say modules fail "not loaded:$failed"
+            [ -z "$failed" ] && say modules pass $loaded || say modules fail "not loaded:$failed"
         else
             say modules skip "no modules of this release"
         fi
@@ -82,6 +104,9 @@ enum ExerciseScript {
             say virtio-net skip "no driver"
         fi
 
+        """#
+
+    private static let tracing = #"""
         mount -t tracefs tracefs $tracing 2>/dev/null
         if grep -qw function $tracing/available_tracers 2>/dev/null; then
             functions=$(wc -l <$tracing/available_filter_functions)
@@ -110,6 +135,10 @@ enum ExerciseScript {
             say kprobe skip "no kprobe events"
         fi
 
+        """#
+
+    /// How every guest's script ends.
+    static let ending = #"""
         say done
         while :; do sleep 1000; done
 

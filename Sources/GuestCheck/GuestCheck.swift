@@ -39,7 +39,8 @@ public func checkGuest(
         guardian throws(GuestError) in
         progress("preparing the guest")
         try options.firmware.prepare(in: directory)
-        let exercise = try await PreparedExercise.make(expectation.userspace, options, in: directory)
+        let exercise = try await PreparedExercise.make(
+            expectation.userspace, options, in: directory, crashKernel: expectation.crashKernel)
         if options.kexecFrom != nil {
             try Initramfs.write(
                 to: Machine.initramfs(options, in: directory), busybox: try findProgram(options.busybox),
@@ -48,7 +49,8 @@ public func checkGuest(
         }
         progress("starting QEMU")
         var machine = try await Machine(guardian, until: deadline)
-        var result = try await judge(expectation, exercise, &machine, &memory, console, deadline, progress)
+        var result = try await judge(
+            expectation, exercise, options.exercise, &machine, &memory, console, deadline, progress)
         if options.kexecFrom != nil { result.checks.insert(Kexec.check(read(console)), at: 1) }
         result.reducedBecause = exercise.reducedBecause
         let kept = options.logPath ?? "\(directory).log"
@@ -60,11 +62,29 @@ public func checkGuest(
     return result
 }
 
+extension GuestExpectation {
+    /// Where a vmlinuz is, which a crash can start; a vmlinux cannot be loaded for that.
+    var crashKernel: String? {
+        if case .fixed = placement { return nil }
+        return kernelPath
+    }
+
+    /// The look at userspace, after a search where the kernel's place is not known.
+    func lookAtUserspace(
+        _ look: UserspaceLook, _ roots: [PageTables], _ memory: borrowing GuestMemory, name: String = "userspace"
+    ) -> (look: GuestResult.Look?, checks: [GuestResult.Check]) {
+        let (later, search) = atUserspace(look, roots, memory)
+        guard let later else { return (nil, search) }
+        let seen = later.lookAtUserspace(roots, memory, name: name)
+        return (seen.look, search + seen.checks)
+    }
+}
+
 /// Runs the guest from its start to the end of its exercise, and looks twice.
 private func judge(
-    _ expectation: GuestExpectation, _ exercise: PreparedExercise, _ machine: inout Machine,
-    _ memory: inout GuestMemory, _ console: String, _ deadline: ContinuousClock.Instant,
-    _ progress: (String) -> Void
+    _ expectation: GuestExpectation, _ exercise: PreparedExercise, _ extent: ExerciseExtent,
+    _ machine: inout Machine, _ memory: inout GuestMemory, _ console: String,
+    _ deadline: ContinuousClock.Instant, _ progress: (String) -> Void
 ) async throws(GuestError) -> GuestResult {
     var result = GuestResult()
     var goal = "the end of the boot stub"
@@ -93,20 +113,25 @@ private func judge(
 
         goal = "the end of the exercise"
         progress("running to \(goal)")
+        var attendance = Attendance(extent)
         while !Exercise(parsing: read(console)).isDone {
             try await pause(until: deadline, for: .milliseconds(50))
-            try machine.monitor.stillThere()
+            try await attendance.attend(read(console), &machine, memory, until: deadline)
         }
         try await machine.monitor.stop(until: deadline)
-        progress("comparing memory")
-        let roots = try await machine.survey(&memory, until: deadline)
-        let (later, search) = expectation.atUserspace(look, roots, memory)
-        result.checks += search
-        if let later {
-            let second = later.lookAtUserspace(roots, memory)
-            result.looks.append(second.look)
-            result.checks += second.checks
+        if case .known(let known) = look, case .live = expectation.placement, Hibernation.count(in: read(console)) > 0 {
+            result.checks.append(Hibernation.check(known.table, resumedBy: attendance.resumedBy))
         }
+        progress("comparing memory")
+        let second: (look: GuestResult.Look?, checks: [GuestResult.Check])
+        if let dump = exercise.dump, CrashDump.isWritten(read(console)) {
+            second = expectation.lookAtDump(dump, look)
+        } else {
+            let roots = try await machine.survey(&memory, until: deadline)
+            second = expectation.lookAtUserspace(look, roots, memory)
+        }
+        if let look = second.look { result.looks.append(look) }
+        result.checks += second.checks
         result.checks.insert(GuestResult.Check(name: "boot", outcome: .pass, detail: "reached \(goal)"), at: 0)
     } catch .cancelled {
         throw .cancelled

@@ -77,6 +77,22 @@ struct MemoryMap: Equatable {
         self.size = size
     }
 
+    /// A copy of a guest's memory in a file, to be read only.
+    init(reading path: String) throws(GuestError) {
+        let opened = unsafe open(path, O_RDONLY | O_CLOEXEC)
+        guard opened >= 0 else { throw .system(operation: "open", path: path, errno: errno) }
+        let length = lseek(opened, 0, SEEK_END)
+        let mapping = unsafe mmap(nil, length, PROT_READ, MAP_SHARED, opened, 0)
+        guard let mapping = unsafe mapping, unsafe mapping != MAP_FAILED else {
+            let code = errno
+            close(opened)
+            throw .system(operation: "map", path: path, errno: code)
+        }
+        descriptor = opened
+        size = length
+        unsafe base = mapping
+    }
+
     deinit {
         unsafe munmap(base, size)
         close(descriptor)

@@ -17,6 +17,8 @@ public struct GuestOptions: Sendable {
     public var firmware = Firmware.seabios
     /// A vmlinuz that is booted in the kernel's stead and then starts it by kexec; the kernel must be a vmlinuz, too.
     public var kexecFrom: String?
+    /// How much a Linux guest does.
+    public var exercise = ExerciseExtent.usual
     /// For the whole boot and exercise, in seconds.
     public var timeout = 180
     /// Modules of the kernel's own release: a directory that holds them, or one with `lib/modules/<release>` below it.

@@ -51,14 +51,36 @@ import Glibc
         }
     }
 
-    /// Writes the file system of the exercise.
-    static func write(to path: String, busybox: String, modules: [KernelModule]) throws(GuestError) {
+    /// Writes the file system of an exercise.
+    ///
+    /// - Parameters:
+    ///   - modules: loaded at the start, in this order.
+    ///   - onDemand: modules that the script loads itself, each with all it depends on.
+    ///   - crashKernel: files under `crash`, by name.
+    static func write(
+        to path: String, busybox: String, modules: [KernelModule], script: String = ExerciseScript.text(.usual),
+        onDemand: [String: [KernelModule]] = [:], crashKernel: [String: [UInt8]] = [:]
+    ) throws(GuestError) {
         let image = try Initramfs(path: path)
-        try image.addSystem(busybox: busybox, script: ExerciseScript.text)
-        for module in modules { try image.add("modules/\(module.name).ko", S_IFREG | 0o644, module.bytes) }
-        if !modules.isEmpty {
-            let order = modules.map { "\($0.name).ko\n" }.joined()
-            try image.add("modules/order", S_IFREG | 0o644, Array(order.utf8))
+        try image.addSystem(busybox: busybox, script: script)
+        try image.add("bin/probe", S_IFREG | 0o755, ProbeHelper.bytes)
+        var orders = onDemand.mapValues { $0.map { "\($0.name)\n" }.joined() }
+        if !modules.isEmpty { orders[""] = modules.map { "\($0.name).ko\n" }.joined() }
+        for (name, order) in orders.sorted(by: { $0.key < $1.key }) {
+            let file = name.isEmpty ? "order" : "\(name).order"
+            try image.add("modules/\(file)", S_IFREG | 0o644, Array(order.utf8))
+        }
+        var added: Set<String> = []
+        for module in modules + onDemand.sorted(by: { $0.key < $1.key }).flatMap(\.value)
+        where added.insert(module.name).inserted {
+            try image.add("modules/\(module.name).ko", S_IFREG | 0o644, module.bytes)
+        }
+        if !crashKernel.isEmpty {
+            try image.add("bin/kexec", S_IFREG | 0o755, KexecHelper.bytes)
+            try image.add("crash", S_IFDIR | 0o755)
+        }
+        for (name, bytes) in crashKernel.sorted(by: { $0.key < $1.key }) {
+            try image.add("crash/\(name)", S_IFREG | 0o644, bytes)
         }
         try image.finish()
     }

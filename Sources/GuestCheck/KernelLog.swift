@@ -19,10 +19,20 @@ enum KernelLog {
         "RETBleed: WARNING: Spectre v2 mitigation leaves CPU vulnerable",
     ]
 
+    /// A crash that was asked for begins and ends with such lines.
+    private static let crashBegins = Exercise.mark + "crashing"
+    private static let crashEnds = "Linux version"
+
     /// The lines that speak of trouble, in order.
     static func troubles(in log: String) -> [String] {
         func has(_ line: Substring, _ words: [String]) -> Bool { words.contains { line.firstRange(of: $0) != nil } }
-        return log.split(whereSeparator: \.isNewline).filter { has($0, troubles) && !has($0, harmless) }.map(
-            String.init)
+        var isCrashing = false
+        var found: [String] = []
+        for line in log.split(whereSeparator: \.isNewline) {
+            if has(line, [crashBegins]) { isCrashing = true }
+            if has(line, [crashEnds]) { isCrashing = false }
+            if !isCrashing, has(line, troubles), !has(line, harmless) { found.append(String(line)) }
+        }
+        return found
     }
 }

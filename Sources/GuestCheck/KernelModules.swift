@@ -42,7 +42,18 @@ enum KernelModules {
     }
 
     /// The wanted modules and all they depend on, dependencies first. A wanted one that is not there is left out.
-    static func load(from directory: String, release: String?) throws(GuestError) -> [KernelModule] {
+    static func load(
+        from directory: String, release: String?, _ wanted: [String] = wanted
+    ) throws(GuestError) -> [KernelModule] {
+        let loaded = try find(wanted, in: directory, release: release)
+        guard !loaded.isEmpty else { throw .modules(path: directory, problem: "none of the modules wanted is here") }
+        return loaded
+    }
+
+    /// The same, but there may be none.
+    static func find(
+        _ wanted: [String], in directory: String, release: String?
+    ) throws(GuestError) -> [KernelModule] {
         let files = index(directory)
         var loaded: [KernelModule] = []
         func open(_ name: String) throws(GuestError) -> KernelModule {
@@ -58,7 +69,6 @@ enum KernelModules {
         for name in wanted where files[name] != nil {
             try resolve(name, into: &loaded, isThere: { files[$0] != nil }, open: open)
         }
-        guard !loaded.isEmpty else { throw .modules(path: directory, problem: "none of the modules wanted is here") }
         return loaded
     }
 

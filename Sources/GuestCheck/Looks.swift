@@ -47,16 +47,16 @@ extension GuestExpectation {
 
     /// At userspace: what the running kernel must have kept, on each CPU (at least one).
     func lookAtUserspace(
-        _ roots: [PageTables], _ memory: borrowing GuestMemory
+        _ roots: [PageTables], _ memory: borrowing GuestMemory, name: String = "userspace"
     ) -> (look: GuestResult.Look, checks: [GuestResult.Check]) {
-        var look = GuestResult.Look(name: "userspace", cpus: roots.count)
+        var look = GuestResult.Look(name: name, cpus: roots.count)
         var tables: [PageTables] = []
         for root in roots { tables.append(root.kernelRoot(topLevel: topLevelPageTable, in: memory)) }
         let mapped = pages.indices.filter { [.text, .rodata, .data, .bss].contains(pages[$0]) }
         let constant = pages.indices.filter { [.text, .rodata].contains(pages[$0]) }
         var checks = [
-            compareMapping("userspace-mapping", mapped, tables, memory, &look),
-            compareBytes("userspace-bytes", constant, patchSites, tables[0], memory, &look),
+            compareMapping("\(name)-mapping", mapped, tables, memory, &look),
+            compareBytes("\(name)-bytes", constant, patchSites, tables[0], memory, &look),
         ]
         if protectsItself {
             checks.append(compareRights(mapped, tables, memory))

@@ -60,7 +60,7 @@ struct Machine: ~Copyable {
     ) -> [String] {
         func escaped(_ path: String) -> String { path.replacing(",", with: ",,") }
         var arguments = [
-            "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-S",
+            "-nodefaults", "-no-user-config", "-display", "none", "-S",
             "-machine", "pc,memory-backend=ram", "-accel", "tcg,thread=single", "-m", "\(options.memory)M",
             "-object", "memory-backend-file,id=ram,share=on,size=\(options.memory)M,mem-path=\(ram)",
             "-cpu", options.cpuModel, "-smp", "\(options.cpus)",
@@ -70,6 +70,7 @@ struct Machine: ~Copyable {
             "-kernel", options.kexecFrom ?? expectation.kernelPath,
             "-append", options.kexecFrom == nil ? commandLine(options, expectation) : words.joined(separator: " "),
         ]
+        if !options.exercise.hibernates { arguments.append("-no-reboot") }
         arguments += options.firmware.arguments(directory: directory)
         if case .linux = expectation.userspace {
             arguments += [
@@ -79,6 +80,12 @@ struct Machine: ~Copyable {
                 "-netdev", "user,id=net,restrict=on,tftp=\(escaped(directory))/tftp",
                 "-device", "virtio-net-pci,netdev=net,romfile=",
             ]
+            if options.exercise.needsScratch {
+                arguments += [
+                    "-drive", "if=none,id=scratch,format=raw,file=\(escaped(PreparedExercise.scratch(in: directory)))",
+                    "-device", "virtio-blk-pci,drive=scratch",
+                ]
+            }
         }
         return arguments
     }
@@ -89,12 +96,13 @@ struct Machine: ~Copyable {
     }
 
     /// What every kernel is told.
-    private static let words = ["console=ttyS0", "loglevel=6", "printk.devkmsg=on", "panic=-1"]
+    static let words = ["console=ttyS0", "loglevel=6", "printk.devkmsg=on", "panic=-1"]
 
     /// What the kernel to be judged is told.
     static func commandLine(_ options: GuestOptions, _ expectation: GuestExpectation) -> String {
         var words = words
         if case .live = expectation.placement { words.append("kperm.wait") }
+        if case .linux = expectation.userspace, options.exercise.crashes { words.append(CrashDump.reservation) }
         if !options.extraCommandLine.isEmpty { words.append(options.extraCommandLine) }
         return words.joined(separator: " ")
     }

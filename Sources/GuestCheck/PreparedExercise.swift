@@ -9,10 +9,17 @@ struct PreparedExercise {
     /// The checks that must be reported; with the detail the guest must report, where the host knows it.
     var expected: [String: String?] = [:]
     var reducedBecause: String?
+    /// Where the guest's dump will be, if it is to crash.
+    var dump: String?
+
+    /// Where the guest's second disk is, which it may write to.
+    static func scratch(in directory: String) -> String { "\(directory)/scratch" }
 
     /// Writes what the guest needs into `directory`.
+    ///
+    /// - Parameter crashKernel: the vmlinuz to be started by a crash, if there is to be one.
     static func make(
-        _ userspace: Userspace, _ options: GuestOptions, in directory: String
+        _ userspace: Userspace, _ options: GuestOptions, in directory: String, crashKernel: String? = nil
     ) async throws(GuestError) -> PreparedExercise {
         guard case .linux(let release) = userspace else { return PreparedExercise() }
         let busybox = try findProgram(options.busybox)
@@ -20,13 +27,43 @@ struct PreparedExercise {
             throw .programMissing("a statically linked busybox (\(busybox) is not; package busybox-static)")
         }
         var exercise = PreparedExercise()
-        for name in ["userspace", "announced", "forks", "vdso", "modules", "ftrace", "kprobe"] {
-            exercise.expected.updateValue(nil, forKey: name)
-        }
+        let extent = options.exercise
+        for name in extent.checks { exercise.expected.updateValue(nil, forKey: name) }
         exercise.expected["cpus"] = "\(options.cpus)"
 
-        let modules = try modules(options, release, &exercise)
-        try Initramfs.write(to: "\(directory)/initramfs", busybox: busybox, modules: modules)
+        let source = try modulesDirectory(options, release, &exercise)
+        var modules: [KernelModule] = []
+        var onDemand: [String: [KernelModule]] = [:]
+        var crashModules: [KernelModule] = []
+        if let source {
+            modules = try KernelModules.load(from: source, release: release)
+            for name in SelfTests.modules + (extent.testsAtLength ? SelfTests.modulesAtLength : []) {
+                let found = try KernelModules.find([name], in: source, release: release)
+                if !found.isEmpty { onDemand[name] = found }
+            }
+            crashModules = try KernelModules.find(CrashDump.modules, in: source, release: release)
+        }
+        var crashFiles: [String: [UInt8]] = [:]
+        if extent.crashes, let crashKernel {
+            let path = "\(directory)/crash-initramfs"
+            try Initramfs.write(to: path, busybox: busybox, modules: crashModules, script: CrashDump.script)
+            let words = Machine.words + CrashDump.words + [options.extraCommandLine]
+            crashFiles = [
+                "kernel": try readFile(crashKernel), "initramfs": try readFile(path),
+                "command-line": Array(words.joined(separator: " ").utf8),
+            ]
+        }
+        try Initramfs.write(
+            to: "\(directory)/initramfs", busybox: busybox, modules: modules, script: ExerciseScript.text(extent),
+            onDemand: onDemand, crashKernel: crashFiles)
+        if extent.needsScratch {
+            let path = scratch(in: directory)
+            if extent.crashes { exercise.dump = path }
+            try writeFile(path, [])
+            guard unsafe truncate(path, (options.memory + 64) << 20) == 0 else {
+                throw .system(operation: "make a disk", path: path, errno: errno)
+            }
+        }
         if !modules.isEmpty { exercise.expected["modules"] = "\(modules.count)" }
 
         let shared = "\(directory)/tftp"
@@ -41,20 +78,20 @@ struct PreparedExercise {
     }
 
     /// The modules given, else the system's own; none, with the reason, when neither has this release's.
-    private static func modules(
+    private static func modulesDirectory(
         _ options: GuestOptions, _ release: String?, _ exercise: inout PreparedExercise
-    ) throws(GuestError) -> [KernelModule] {
+    ) throws(GuestError) -> String? {
         if let given = options.modulesDirectory {
             guard let directory = KernelModules.directory(under: given, release: release) else {
                 throw .modules(path: given, problem: "no kernel modules of \(release ?? "any release") here")
             }
-            return try KernelModules.load(from: directory, release: release)
+            return directory
         }
         if let release, let directory = KernelModules.directory(under: "/lib/modules/\(release)", release: nil) {
-            return try KernelModules.load(from: directory, release: release)
+            return directory
         }
         let kernel = release.map { "Linux \($0)" } ?? "the kernel's release"
         exercise.reducedBecause = "no modules of \(kernel) were given, and this system has none"
-        return []
+        return nil
     }
 }

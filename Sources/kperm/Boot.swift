@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 
 import Addressing
-import ArgumentParser
+public import ArgumentParser
 import Glibc
-import GuestCheck
+public import GuestCheck
 import KernelImage
 import KernelRewrite
 import PagePermutation
@@ -17,7 +17,12 @@ struct Boot: AsyncParsableCommand {
             tables from CR3: right after the boot stub (every page, every byte), and in userspace (the mapping of \
             text, rodata, data and bss, the bytes of text and rodata but for what the kernel patches itself, and who \
             may write them). Between the two the guest exercises its kernel: ftrace on all functions, a kprobe, \
-            modules, virtio-blk and virtio-net compared by hash, both CPUs.
+            modules, virtio-blk and virtio-net compared by hash, CPUs taken away and brought back, sleep, KVM, BPF and \
+            perf, the kernel's own tests. What a kernel lacks is reported as skipped.
+
+            --exercise hibernation has it hibernate, restart with another order, and resume. --exercise crash has a \
+            vmlinuz crash: a crash kernel (the image again) writes a dump, whose text is held against the live table. \
+            --exercise full does both, and the kernel's test of BPF, which takes minutes.
 
             A vmlinuz boots with KASLR: its place, and the order that its boot stub drew, are found in the guest's memory.
 
@@ -58,11 +63,14 @@ struct Boot: AsyncParsableCommand {
     @Option(help: "Have this vmlinuz start the image, a vmlinuz, by kexec.", completion: .file())
     var kexec: String?
 
+    @Option(help: "How much the guest does: \(ExerciseExtent.allCases.map(\.rawValue).joined(separator: ", ")).")
+    var exercise: ExerciseExtent = .usual
+
     @Option(help: ArgumentHelp("More for the kernel's command line.", valueName: "words"))
     var append: String = ""
 
-    @Option(help: ArgumentHelp("How long a boot may take.", valueName: "seconds"))
-    var timeout = GuestOptions().timeout
+    @Option(help: ArgumentHelp("How long a boot may take (180, with a longer exercise 900).", valueName: "seconds"))
+    var timeout: Int?
 
     @Option(help: "Keep the console's log here.", completion: .file())
     var log: String?
@@ -80,7 +88,7 @@ struct Boot: AsyncParsableCommand {
         if let modules, unsafe access(modules, R_OK | X_OK) != 0 {
             throw ValidationError("--modules \(modules): no such directory")
         }
-        if timeout < 1 { throw ValidationError("--timeout takes a number of seconds from 1 on") }
+        if let timeout, timeout < 1 { throw ValidationError("--timeout takes a number of seconds from 1 on") }
     }
 
     private var options: GuestOptions {
@@ -89,7 +97,8 @@ struct Boot: AsyncParsableCommand {
         options.memory = memory
         options.cpus = cpus
         options.cpuModel = cpu
-        options.timeout = timeout
+        options.exercise = exercise
+        options.timeout = timeout ?? (exercise == .usual ? options.timeout : 900)
         options.modulesDirectory = modules
         options.logPath = log
         options.extraCommandLine = append
@@ -102,6 +111,9 @@ struct Boot: AsyncParsableCommand {
         if try isCompressed(image) { return try await runCompressed() }
         guard kexec == nil else {
             throw CommandFailure.input("\(image): not a vmlinuz: --kexec starts nothing else")
+        }
+        guard exercise != .crash else {
+            throw CommandFailure.input("\(image): not a vmlinuz: a crash starts nothing else (--exercise crash)")
         }
         let stock = try openImage(image)
         try checkLog(stock.file)
@@ -253,6 +265,8 @@ struct Boot: AsyncParsableCommand {
             userspace: isLinux ? .linux(release: analysis.release) : .selfChecking, protectsItself: isLinux)
     }
 }
+
+extension ExerciseExtent: ExpressibleByArgument {}
 
 enum FirmwareChoice: String, CaseIterable, ExpressibleByArgument {
     case seabios

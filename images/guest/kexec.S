@@ -3,11 +3,12 @@
 /*
  * A program for x86-64 Linux that starts another kernel by kexec:
  *
- *     kexec KERNEL INITRAMFS COMMAND-LINE
+ *     kexec KERNEL INITRAMFS COMMAND-LINE [crash]
  *
- * All three must be given. It does not return when all goes well; else its exit
- * status is the error number of the call that failed. It is a whole ELF file,
- * header included, so that the same bytes come out of every linker.
+ * The first three must be given. It does not return when all goes well; else its
+ * exit status is the error number of the call that failed. With a fourth word the
+ * kernel is only loaded, to be started by a crash. It is a whole ELF file, header
+ * included, so that the same bytes come out of every linker.
  */
 
         .text
@@ -18,6 +19,7 @@
         .set    OPEN, 2
         .set    REBOOT, 169
         .set    KEXEC_FILE_LOAD, 320
+        .set    KEXEC_FILE_ON_CRASH, 2
 
 file:   .byte   0x7f, 'E', 'L', 'F', 2, 1, 1, 0         /* 64 bits, little-endian */
         .quad   0
@@ -45,8 +47,14 @@ start:
         cmpb    $0, -1(%r10, %rdx)
         jne     1b
         xorl    %r8d, %r8d
-        movl    $KEXEC_FILE_LOAD, %eax
+        cmpq    $5, (%rsp)
+        jb      2f
+        movl    $KEXEC_FILE_ON_CRASH, %r8d
+2:      movl    $KEXEC_FILE_LOAD, %eax
         call    system
+        xorl    %edi, %edi
+        cmpq    $5, (%rsp)
+        jae     exit
         movl    $0xfee1dead, %edi
         movl    $672274793, %esi
         movl    $0x45584543, %edx                       /* LINUX_REBOOT_CMD_KEXEC */
@@ -62,7 +70,7 @@ system: syscall
         ret
 1:      movl    %eax, %edi
         negl    %edi
-        movl    $EXIT, %eax
+exit:   movl    $EXIT, %eax
         syscall
         ud2
 end:
