@@ -18,7 +18,8 @@ struct Attendance {
 
     /// Does what the guest's log asks for.
     mutating func attend(
-        _ log: String, _ machine: inout Machine, _ memory: borrowing GuestMemory, until deadline: ContinuousClock.Instant
+        _ log: String, _ machine: inout Machine, _ memory: borrowing GuestMemory,
+        until deadline: ContinuousClock.Instant
     ) async throws(Interruption) {
         try machine.monitor.stillThere()
         if let line = PowerLooks.wakeUp(log), ContinuousClock.now - wokenAt > .milliseconds(1500) {

@@ -94,7 +94,9 @@ struct DumpHeaders: Equatable {
             else { return nil }
             let physical = entry.number(24, bytes: 8)
             switch entry.number(0, bytes: 4) {
-            case 1: map.pieces.append(MemoryMap.Piece(guest: physical..<physical + UInt64(count), offset: UInt64(offset)))
+            case 1:
+                let guest = physical..<physical + UInt64(count)
+                map.pieces.append(MemoryMap.Piece(guest: guest, offset: UInt64(offset)))
             case 4: notes += String(decoding: file.bytes(atOffset: offset, count: count) ?? [], as: UTF8.self)
             default: break
             }

@@ -20,7 +20,8 @@ enum ExerciseScript {
         return parts.filter { !$0.isEmpty }.joined(separator: "\n")
     }
 
-    /// How every guest's script begins: `say` reports, `load` loads a module with all it depends on.
+    /// How every guest's script begins: `say` reports, `load` loads a module with all it depends on, or says why
+    /// not in `$problem`.
     static let opening = #"""
         #!/bin/busybox sh
         /bin/busybox --install -s /bin
@@ -34,7 +35,7 @@ enum ExerciseScript {
         tracing=/sys/kernel/tracing
         load() {
             for module in $(cat /modules/$1.order); do
-                [ -d /sys/module/$module ] || insmod /modules/$module.ko 2>/dev/null || return 1
+                [ -d /sys/module/$module ] || problem=$(insmod /modules/$module.ko 2>&1) || return 1
             done
         }
 

@@ -24,7 +24,7 @@ enum HelperLooks {
         elif load $vendor; then
             probe kvm
         else
-            say kvm fail "$vendor was not loaded"
+            say kvm fail "$vendor was not loaded: $problem"
         fi
         probe bpf
 

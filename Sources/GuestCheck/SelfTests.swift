@@ -17,7 +17,7 @@ enum SelfTests {
             load $test && passed="$passed $test" || bad="$bad $test"
         done
         if [ -n "$bad" ]; then
-            say self-tests fail "failed:$bad"
+            say self-tests fail "failed:$bad: $problem"
         elif [ -n "$passed" ]; then
             say self-tests pass $passed
         else

@@ -23,10 +23,24 @@ struct KexecTests {
             _ = try await output(of: "\(Self.checkout)/tools/build-stub", ["\(directory)/StubCode.swift"])
             let committed = try readFile("\(Self.checkout)/Sources/GuestCheck/KexecHelper.swift")
             #expect(try readFile("\(directory)/KexecHelper.swift") == committed, "run tools/build-stub")
+            let probe = String(decoding: try readFile("\(directory)/ProbeHelper.swift"), as: UTF8.self)
+            let isSameCompiler = probe.contains("compiler = \"\(ProbeHelper.compiler)\"")
+            let ours = try readFile("\(Self.checkout)/Sources/GuestCheck/ProbeHelper.swift")
+            if isSameCompiler { #expect(Array(probe.utf8) == ours, "run tools/build-stub") }
         }
     }
 
     #if arch(x86_64)
+        @Test func probeSaysHowItIsCalled() async throws {
+            try await inDirectory { directory in
+                let program = "\(directory)/probe"
+                try writeFile(program, ProbeHelper.bytes)
+                #expect(unsafe chmod(program, 0o700) == 0)
+                let answer = try await output(of: "/bin/sh", ["-c", #""$0" nonsense; echo $?"#, program])
+                #expect(answer == "usage: probe kvm|bpf\n1\n")
+            }
+        }
+
         @Test func statusIsTheErrorNumber() async throws {
             try await inDirectory { directory in
                 let program = "\(directory)/kexec"
