@@ -23,6 +23,9 @@ enum HelperLooks {
             say kvm skip "no module $vendor"
         elif load $vendor; then
             probe kvm
+        elif echo "$problem" | grep -q 'not supported'; then
+            # A real-time kernel demands of the processor what emulated ones lack, and says so.
+            say kvm skip "the kernel refuses: $(dmesg | grep kvm: | tail -n 1 | sed 's/^[^]]*] //')"
         else
             say kvm fail "$vendor was not loaded: $problem"
         fi

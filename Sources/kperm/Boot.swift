@@ -200,6 +200,9 @@ struct Boot: AsyncParsableCommand {
     }
 
     private func boot(_ expectation: GuestExpectation) async throws -> GuestResult {
+        if exercise != .usual, expectation.userspace == .selfChecking {
+            throw CommandFailure.input("\(image): not Linux: it has no exercise but its own (--exercise \(exercise))")
+        }
         do {
             return try await checkGuest(expectation, options: options) { progress("  \($0)") }
         } catch {

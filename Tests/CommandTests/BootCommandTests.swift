@@ -46,6 +46,15 @@ struct BootCommandTests {
         #expect(outcome.output.contains("fail boot: "))
     }
 
+    /// An exercise that an image cannot do is refused, not left out.
+    @Test(arguments: [("crash", "not a vmlinuz"), ("hibernation", "not Linux"), ("full", "not Linux")])
+    func exerciseThatCannotBe(exercise: String, reason: String) async throws {
+        let place = try await Workplace("permuted-segments")
+        let outcome = try await place.kperm("boot", "permuted-segments", "--exercise", exercise)
+        #expect(outcome.status == 2)
+        #expect(outcome.error.hasPrefix("kperm: permuted-segments: \(reason): "))
+    }
+
     @Test func logIsKeptWhereAsked() async throws {
         let place = try await Workplace("permuted-segments")
         let outcome = try await place.kperm("boot", "permuted-segments", "--log", "console", "--json")

@@ -13,7 +13,7 @@ import Testing
 struct ScriptTests {
     /// What a part of the script says, with these files in the guest.
     private func said(
-        by script: String, files: [String: String] = [:], load: Int = 0, probe: Int = 0
+        by script: String, files: [String: String] = [:], load: Int = 0, problem: String = "no way", probe: Int = 0
     ) async throws -> [GuestResult.Check] {
         let directory = try makeTemporaryDirectory()
         defer { try? FileManager.default.removeItem(atPath: directory) }
@@ -31,7 +31,7 @@ struct ScriptTests {
         }
         let opening = """
             say() { echo "kperm-exercise: $*"; }
-            load() { problem='no way'; return \(load); }
+            load() { problem='\(problem)'; return \(load); }
             dmesg() { cat \(directory)/dmesg; }
             echo 'echo the answer; exit \(probe)' >\(directory)/probe
 
@@ -100,6 +100,10 @@ struct ScriptTests {
         let files = ["proc/cpuinfo": "flags : vmx", "modules/kvm_intel.order": ""]
         let broken = try await said(by: HelperLooks.script, files: files, load: 1)
         #expect(broken.first?.outcome == .fail)
+        let log = ["dmesg": "[    1.0] kvm: RT requires more\n"].merging(files) { $1 }
+        let refused = try await said(by: HelperLooks.script, files: log, load: 1, problem: "not supported")
+        #expect(refused.first?.outcome == .skip)
+        #expect(refused.first?.detail == "the kernel refuses: kvm: RT requires more")
     }
 
     @Test func testsOfTheKernel() async throws {
