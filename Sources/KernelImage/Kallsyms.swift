@@ -51,7 +51,10 @@ extension KernelImage {
         // Behind the addresses in the newer order: the base and three bytes for every symbol.
         let end = place > layout.countAt ? place + 7 * layout.count + 24 : found.tokens.index + KallsymsTokens.indexSize
         let tables = min(place, layout.countAt)..<end
-        return SymbolTable(symbols: sized(addresses, letters, starts, tables: tables), names: .own(names))
+        let symbols = sized(addresses, letters, starts, tables: tables)
+        return SymbolTable(
+            symbols: symbols, names: .own(names),
+            listsFunctionsOnly: !symbols.contains { $0.kind == .object || $0.section == 0xfff1 })
     }
 
     fileprivate func damagedKallsyms(_ what: String, at offset: Int) -> ImageError {

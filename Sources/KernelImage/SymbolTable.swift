@@ -19,6 +19,14 @@ public struct SymbolTable: Sendable {
 
     public let symbols: [Symbol]
     let names: Names
+    /// Whether this is what a kernel without CONFIG_KALLSYMS_ALL knows: its functions, and nothing of its data.
+    public let listsFunctionsOnly: Bool
+
+    init(symbols: [Symbol], names: Names, listsFunctionsOnly: Bool = false) {
+        self.symbols = symbols
+        self.names = names
+        self.listsFunctionsOnly = listsFunctionsOnly
+    }
 
     public func name(of symbol: Symbol, in image: borrowing KernelImage) -> String {
         let start = Int(symbol.nameOffset)
@@ -70,6 +78,34 @@ public struct SymbolTable: Sendable {
             if mayBegin || wanted.contains(name) { found[name, default: []].append(symbol) }
         }
         return found
+    }
+
+    /// The same table with names for data that it does not list, each of so many bytes (0 for a marker of the linker's).
+    public func adding(
+        _ found: [(name: String, address: VirtualAddress, size: UInt64)], in image: borrowing KernelImage
+    ) -> SymbolTable {
+        var bytes: [UInt8]
+        switch names {
+        case .file(let range): bytes = range.map { image.file.bytes.load($0, as: UInt8.self) }
+        case .own(let own): bytes = own
+        }
+        var all = symbols
+        for (name, address, size) in found {
+            all.append(
+                Symbol(
+                    value: address, byteCount: UInt32(clamping: size), nameOffset: UInt32(bytes.count),
+                    index: UInt32(all.count), section: 0xfff1, kind: size == 0 ? .none : .object))
+            bytes += Array(name.utf8) + [0]
+        }
+        // Searches look at four bytes at once.
+        return SymbolTable(symbols: all, names: .own(bytes + [0, 0, 0]), listsFunctionsOnly: listsFunctionsOnly)
+    }
+
+    /// The same table as the kernel would have it without CONFIG_KALLSYMS_ALL: only what lies in its code.
+    package func functions(in code: [ClosedRange<VirtualAddress>]) -> SymbolTable {
+        SymbolTable(
+            symbols: symbols.filter { symbol in code.contains { $0.contains(symbol.value) } }, names: names,
+            listsFunctionsOnly: true)
     }
 
     private static func slot(_ head: UInt32) -> Int { Int((head &* 0x9e37_79b1) >> 20) }

@@ -47,6 +47,7 @@ public struct KernelAnalysis: Sendable {
     let handedOver: [VirtualAddress]
     let symbols: KernelSymbols
     public let index: AddressIndex
+    let data: DataObjects
 
     /// Pages that percentages are of.
     public var countedPages: Int { classes.reduce(0) { $0 + $1.pageCount } }

@@ -19,8 +19,11 @@ enum DebianVmlinuz {
         return offline
     }()
 
-    private static let fetched = Result {
-        let lines = try runTool("\(checkout)/tools/fetch-kernel", "--flavour", "cloud", "--image")
+    private static let fetched = Result { try fetch("cloud") }
+
+    /// A flavour's vmlinuz.
+    static func fetch(_ flavour: String) throws -> String {
+        let lines = try runTool("\(checkout)/tools/fetch-kernel", "--flavour", flavour, "--image")
         let line = lines.split(separator: "\n").first { $0.hasPrefix("vmlinuz=") }
         return String(try #require(line).dropFirst("vmlinuz=".count))
     }

@@ -62,10 +62,14 @@ final class SmallKernel {
         self.scratch = scratch
     }
 
-    func earlyCode() throws(RewriteError) -> EarlyCode { try EarlyCode(image, map, table, index, symbols) }
+    private var data: DataObjects {
+        DataObjects(index, table, image, largest: Rules.largestUnnamed, largestStack: Rules.largestStack)
+    }
+
+    func earlyCode() throws(RewriteError) -> EarlyCode { try EarlyCode(image, map, table, index, symbols, data) }
 
     func physicalConstants() throws(RewriteError) -> PhysicalConstants {
-        try PhysicalConstants(image, map, table, index, symbols)
+        try PhysicalConstants(image, map, table, index, symbols, data)
     }
 
     func textPoke() throws(RewriteError) -> Change? { try TextPoke.change(image, map, symbols) }

@@ -26,6 +26,7 @@ struct EarlyCode {
 
     private let map: PageMap
     private let index: AddressIndex
+    private let data: DataObjects
     private let executable: [Range<VirtualAddress>]
     private var stops: [VirtualAddress: Rules.Stop?] = [:]
     private let file: String
@@ -47,10 +48,11 @@ struct EarlyCode {
 
     init(
         _ image: borrowing KernelImage, _ map: PageMap, _ table: SymbolTable, _ index: AddressIndex,
-        _ symbols: KernelSymbols
+        _ symbols: KernelSymbols, _ data: DataObjects
     ) throws(RewriteError) {
         self.map = map
         self.index = index
+        self.data = data
         file = image.path
         executable = image.sections.filter { $0.isAllocated && $0.isExecutable }.map { $0.address..<$0.end }
 
@@ -94,9 +96,8 @@ struct EarlyCode {
         at reference: VirtualAddress, isStack: Bool, _ evidence: @autoclosure () -> String
     ) {
         let inside = isStack ? reference + UInt64.max : reference
-        let object = index.covering(inside).first { $0.size > 0 && $0.kind == .object }
-        let pages = object.map { map.pages(of: $0.value..<$0.end) } ?? map.pages(of: inside..<inside + 1)
-        for page in pages {
+        let object = isStack ? data.stack(below: reference) : data.object(at: reference)
+        for page in map.pages(of: object ?? inside..<inside + 1) {
             pin(map.virtualBase + UInt64(page * pageSize), "touched before the mapping is live", evidence())
         }
     }

@@ -29,14 +29,16 @@ struct PhysicalConstants {
     private let map: PageMap
     private let classEnds: Set<VirtualAddress>
     private let index: AddressIndex
+    private let data: DataObjects
     private var seen: Set<Int> = []
 
     init(
         _ image: borrowing KernelImage, _ map: PageMap, _ table: SymbolTable, _ index: AddressIndex,
-        _ symbols: KernelSymbols
+        _ symbols: KernelSymbols, _ data: DataObjects
     ) throws(RewriteError) {
         self.map = map
         self.index = index
+        self.data = data
         classEnds = Set(
             (Rules.classes.map(\.end) + Rules.exclusions.map(\.end)).compactMap { symbols.optional($0)?.address }
                 + image.sections.filter(\.isAllocated).map(\.end) + [map.virtualRange.upperBound])
@@ -60,13 +62,13 @@ struct PhysicalConstants {
     /// the next symbol.
     private mutating func pin(_ target: VirtualAddress, _ reason: String, _ evidence: @autoclosure () -> String) {
         let covering = index.covering(target).filter { $0.size > 0 }
-        if covering.isEmpty, classEnds.contains(target) || classEnds.contains(target + 1) {
+        let known = data.object(at: target)
+        if covering.isEmpty, known == nil, classEnds.contains(target) || classEnds.contains(target + 1) {
             rangeEnds += 1
             return
         }
         let object =
-            covering.first { $0.kind == .object }.map { $0.value..<$0.end }
-            ?? (covering.isEmpty ? target..<(index.next(after: target) ?? target + 1) : target..<target + 1)
+            known ?? (covering.isEmpty ? target..<(index.next(after: target) ?? target + 1) : target..<target + 1)
         for page in map.pages(of: object) where seen.insert(page).inserted {
             pins.append(Pin(pages: page..<page + 1, reason: reason, evidence: evidence()))
         }

@@ -46,8 +46,7 @@ enum StartWrites {
                     for reference in named + [instruction.relativeReference].compactMap({ $0 }) {
                         if let variable = perCPU?.variable(at: reference.rawValue) { written.append(variable) }
                         guard map.page(of: reference) != nil else { continue }
-                        let object = analysis.index.covering(reference).first { $0.kind == .object && $0.size > 0 }
-                        written.append(object.map { $0.value..<$0.end } ?? reference..<reference + 8)
+                        written.append(analysis.data.object(at: reference) ?? reference..<reference + 8)
                     }
                 }
             }

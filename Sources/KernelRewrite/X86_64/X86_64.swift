@@ -14,12 +14,18 @@ extension Architecture {
         startWrites: StartWrites.find)
 }
 
-private enum X86_64 {
+enum X86_64 {
     @Sendable static func analyse(_ image: borrowing KernelImage) throws(RewriteError) -> KernelAnalysis {
         guard let table = try wrapping(RewriteError.image, { () throws(ImageError) in try image.symbols() }) else {
             throw .unsupported(
                 file: image.path, "no symbols: give the vmlinux of the debug package, or one that was not stripped")
         }
+        return try analyse(image, table)
+    }
+
+    /// Reads a kernel by the symbols given.
+    static func analyse(_ image: borrowing KernelImage, _ known: SymbolTable) throws(RewriteError) -> KernelAnalysis {
+        let table = known.listsFunctionsOnly ? try SymbolRecovery.complete(known, image) : known
         let symbols = KernelSymbols(table, of: image, names: Rules.allSymbols)
         let start = try symbols.require("_text", for: "to find the image").address
         let end = try symbols.require("_end", for: "to find the image").address
@@ -28,8 +34,10 @@ private enum X86_64 {
         }
         let index = table.index(over: map.virtualRange)
         let pages = try PageClasses(map, symbols)
-        let early = try EarlyCode(image, map, table, index, symbols)
-        let constants = try PhysicalConstants(image, map, table, index, symbols)
+        let data = DataObjects(
+            index, table, image, largest: Rules.largestUnnamed, largestStack: Rules.largestStack)
+        let early = try EarlyCode(image, map, table, index, symbols, data)
+        let constants = try PhysicalConstants(image, map, table, index, symbols, data)
         let stubEnd = try symbols.require("start_kernel", for: "to go on after the boot stub")
         let root = try symbols.require("init_top_pgt", for: "to find the kernel's page tables")
         guard root.address >= map.virtualBase else {
@@ -45,9 +53,12 @@ private enum X86_64 {
                 "physical constants: \(constants.relocated) relocated words, \(constants.immediates) in instructions, "
                     + "\(constants.translated) computed, "
                     + "\(constants.rangeEnds) of them range ends",
-            ],
+            ]
+                + (table.listsFunctionsOnly
+                    ? ["the kernel lists functions only: names of data were recovered from the code that uses it"]
+                    : []),
             stubEnd: stubEnd.address, rootTable: map.physicalBase + (root.address - map.virtualBase),
-            handedOver: early.handedOver, symbols: symbols, index: index)
+            handedOver: early.handedOver, symbols: symbols, index: index, data: data)
     }
 
     /// The pages of objects that rules name.
