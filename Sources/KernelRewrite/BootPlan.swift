@@ -43,6 +43,7 @@ public struct BootPlan: Sendable {
         let analysis: KernelAnalysis
         if let known { analysis = known } else { analysis = try KernelAnalysis.of(kernel.kernel) }
         let problem = try RewritePlan.problem(analysis, request)
+        let remarks = try builtInWords(kernel.kernel)
         var permutation: Permutation?
         var secret: [UInt8]?
         switch seed {
@@ -55,7 +56,24 @@ public struct BootPlan: Sendable {
         let planted = try analysis.architecture.plant(analysis, kernel.kernel, problem, secret, manifest.encoded())
         return BootPlan(
             analysis: analysis, request: request, when: secret == nil ? .boot : .build, problem: problem,
-            permutation: permutation, changes: planted.changes, remarks: planted.remarks)
+            permutation: permutation, changes: planted.changes, remarks: planted.remarks + remarks)
+    }
+
+    /// What the kernel's own command line means for the boot stub, which sees the loader's only.
+    ///
+    /// - Throws: `RewriteError.unsupported` when it holds words for the stub: they would be without effect.
+    static func builtInWords(_ image: borrowing KernelImage) throws(RewriteError) -> [String] {
+        let config: KernelConfig?
+        do { config = try image.config() } catch { return ["\(error.message); built-in options were not looked at"] }
+        guard let config, let line = config.commandLine else { return [] }
+        if let word = line.split(separator: " ").first(where: { $0.hasPrefix("kperm=") || $0.hasPrefix("kperm.") }) {
+            throw .unsupported(
+                file: image.path,
+                "\(word) is built into the kernel (CONFIG_CMDLINE), where the boot stub does not see it: give it to the "
+                    + "loader")
+        }
+        return config.ignoresLoader
+            ? ["the kernel ignores the loader's command line (CONFIG_CMDLINE_OVERRIDE); the boot stub reads it"] : []
     }
 
     /// Counted pages that the stub may move.

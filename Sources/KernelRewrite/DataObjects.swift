@@ -28,6 +28,9 @@ struct DataObjects: Sendable {
             : []
     }
 
+    /// Whether bounds do where the kernel names no data.
+    var isBounded: Bool { !unnamed.isEmpty }
+
     /// The object that covers an address, or all that an object without a name there may take.
     func object(at address: VirtualAddress) -> Range<VirtualAddress>? {
         if let named = index.covering(address).first(where: { $0.size > 0 && $0.kind == .object }) {

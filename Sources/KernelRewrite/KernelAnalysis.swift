@@ -33,6 +33,8 @@ public struct KernelAnalysis: Sendable {
     public let architecture: Architecture
     /// From the kernel's banner ("6.1.0-50-cloud-amd64"); nil when it has none.
     public let release: String?
+    /// Behind the compiler in the banner ("#1 SMP Debian 6.1.192-2 (2026-01-01)"); nil when there is none.
+    public let build: String?
     public let map: PageMap
     public let classes: [PageClass]
     public let exclusions: [Exclusion]

@@ -96,6 +96,31 @@ extension KernelAnalysis {
     }
 }
 
+/// The configuration that an image carries (CONFIG_IKCONFIG), as far as it matters here.
+struct ConfigReport: Encodable {
+    var options: Int?
+    var commandLine: String?
+    var ignoresLoader: Bool?
+    var problem: String?
+
+    init?(_ image: borrowing KernelImage) {
+        do {
+            guard let config = try image.config() else { return nil }
+            options = config.count
+            commandLine = config.commandLine
+            ignoresLoader = config.ignoresLoader
+        } catch {
+            problem = error.message
+        }
+    }
+
+    var summary: String {
+        if let problem { return problem }
+        let line = commandLine.map { ", built-in command line: \($0)" } ?? ", no built-in command line"
+        return "\(options ?? 0) options in the image\(line)\(ignoresLoader == true ? " (the loader's is ignored)" : "")"
+    }
+}
+
 struct InspectReport: Encodable {
     struct SegmentReport: Encodable {
         let virtualAddress: String
@@ -114,6 +139,9 @@ struct InspectReport: Encodable {
     var format: String
     let architecture: String
     let release: String?
+    let build: String?
+    /// Nil when the image carries no configuration.
+    let config: ConfigReport?
     var kaslr: String
     let virtualBase: String
     let physicalBase: String
@@ -135,6 +163,8 @@ struct InspectReport: Encodable {
         format = "ELF\(image.header.is64Bit ? 64 : 32) \(image.header.isLittleEndian ? "little" : "big")-endian vmlinux"
         architecture = analysis.architecture.name
         release = analysis.release
+        build = analysis.build
+        config = ConfigReport(image)
         kaslr = "no: a vmlinux runs where it was linked to run"
         virtualBase = analysis.map.virtualBase.description
         physicalBase = analysis.map.physicalBase.description
@@ -160,6 +190,8 @@ struct InspectReport: Encodable {
         Swift.print("file:         \(file)")
         Swift.print("format:       \(format), \(architecture)")
         Swift.print("release:      \(release ?? "none found")")
+        if let build { Swift.print("build:        \(build)") }
+        if let config { Swift.print("config:       \(config.summary)") }
         Swift.print("KASLR:        \(kaslr)")
         Swift.print("image:        \(pages) pages from \(virtualBase) (virtual), \(physicalBase) (physical)")
         if let permuted {

@@ -7,6 +7,7 @@
 // their entry formats are knowledge of ours.
 
 import Addressing
+import Disassembly
 import KernelImage
 
 enum PatchSites {
@@ -77,6 +78,7 @@ enum PatchSites {
             else { continue }
             sites.append(start..<end)
         }
+        if analysis.data.isBounded { sites += writtenAtStart(analysis, image) }
         let named = functions.flatMap { name in
             name.hasSuffix("*") ? analysis.symbols.names(beginning: String(name.dropLast())) : [name]
         }
@@ -101,6 +103,34 @@ enum PatchSites {
         }
         sites += literals(analysis, image)
         return sites.mergedRanges
+    }
+
+    /// Read-only data from the first page that the init code stores into, which a kernel that names no data does not
+    /// mark otherwise.
+    private static func writtenAtStart(
+        _ analysis: KernelAnalysis, _ image: borrowing KernelImage
+    ) -> [Range<VirtualAddress>] {
+        guard let rodata = image.section(named: ".rodata"), let code = image.section(named: ".init.text") else {
+            return []
+        }
+        let decoder = Decoder(.x86Bits64)
+        let bytes = image.file.bytes.extracting(Int(code.offset)..<Int(code.offset + code.size))
+        var first = rodata.end
+        var at = 0
+        while at < bytes.byteCount {
+            guard
+                let instruction = decoder.decode(bytes.extracting(at..<bytes.byteCount), at: code.address + UInt64(at))
+            else {
+                at += 1
+                continue
+            }
+            at += instruction.size
+            guard instruction.mnemonic.hasPrefix("mov"), case .memory = instruction.operands.first,
+                let target = instruction.relativeReference, rodata.address <= target, target < first
+            else { continue }
+            first = target
+        }
+        return [VirtualAddress(first.rawValue & ~UInt64(pageSize - 1))..<rodata.end]
     }
 
     private static func read(

@@ -58,6 +58,24 @@ extension Rules {
         MarkerRule(symbol: "__per_cpu_load", place: .start([".data..percpu"]), users: [], isOptional: true),
     ]
 
+    /// Lists that are sections of their own, from the first marker to the second. Only a check of a running kernel reads
+    /// these and the next, so none is needed.
+    static let lists = [
+        (section: ".parainstructions", start: "__parainstructions", end: "__parainstructions_end"),
+        (section: ".altinstructions", start: "__alt_instructions", end: "__alt_instructions_end"),
+        (section: ".retpoline_sites", start: "__retpoline_sites", end: "__retpoline_sites_end"),
+        (section: ".return_sites", start: "__return_sites", end: "__return_sites_end"),
+        (section: ".call_sites", start: "__call_sites", end: "__call_sites_end"),
+        (section: ".cfi_sites", start: "__cfi_sites", end: "__cfi_sites_end"),
+        (section: ".ibt_endbr_seal", start: "__ibt_endbr_seal", end: "__ibt_endbr_seal_end"),
+    ]
+
+    /// Lists whose borders a function subtracts from one another to count their entries.
+    static let countedLists = [
+        (start: "__start_mcount_loc", end: "__stop_mcount_loc", users: ["ftrace_init"]),
+        (start: "__start___jump_table", end: "__stop___jump_table", users: ["jump_label_init"]),
+    ]
+
     // MARK: Objects
 
     /// How an object is known among what a function names.
@@ -68,7 +86,8 @@ extension Rules {
         case page
         /// Each address in the read-only data or in what is initialized.
         case any
-        /// The word that is loaded for the register which holds the first CPU's data (MSR 0xc0000101).
+        /// The word that is loaded for the register which holds the first CPU's data (MSR 0xc0000101). Newer kernels
+        /// load an address there, which needs no name.
         case perCPUBase
         /// Named as it is and 0x228 bytes further, where boot parameters hold the address of the command line.
         case bootParameters

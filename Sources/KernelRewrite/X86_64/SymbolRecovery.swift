@@ -31,8 +31,8 @@ struct SymbolRecovery {
 
     private static let functions = Set(
         Rules.markers.flatMap(\.users) + Rules.usedObjects.flatMap(\.users) + Rules.exported.flatMap(\.users)
-            + [
-                "_text", "__startup_64", "mem_encrypt_free_decrypted_mem", "cleanup_highmap",
+            + Rules.countedLists.flatMap(\.users) + [
+                "static_call_init", "_text", "__startup_64", "mem_encrypt_free_decrypted_mem", "cleanup_highmap",
                 "arch_setup_additional_pages", "start_kernel",
             ])
 
@@ -61,6 +61,7 @@ struct SymbolRecovery {
         for rule in Rules.usedObjects { try object(rule, image) }
         try imageTable(image)
         try userImages(image)
+        lists(image)
         banner(image)
     }
 
@@ -204,7 +205,9 @@ struct SymbolRecovery {
     private mutating func object(_ rule: Rules.UsedObjectRule, _ image: borrowing KernelImage) throws(RewriteError) {
         let functions = code.functions(rule.users, in: image)
         if functions.isEmpty, !rule.isNeeded { return }
-        let places = Set(functions.flatMap { candidates(rule, $0, image) }).sorted { $0.address < $1.address }
+        let all = functions.compactMap { candidates(rule, $0, image) }
+        if all.isEmpty, !functions.isEmpty { return }
+        let places = Set(all.flatMap { $0 }).sorted { $0.address < $1.address }
         let mayBeSeveral: Bool
         switch rule.sign {
         case .page, .any: mayBeSeveral = true
@@ -223,9 +226,10 @@ struct SymbolRecovery {
         let size: UInt64
     }
 
+    /// What may be the object; nil where the function needs none.
     private func candidates(
         _ rule: Rules.UsedObjectRule, _ function: CodeReferences.Function, _ image: borrowing KernelImage
-    ) -> [Candidate] {
+    ) -> [Candidate]? {
         let named = function.flatMap(\.named)
         let values = named.filter(\.isValue).map(\.address)
         func isPage(_ address: VirtualAddress) -> Bool { address.offsetInPage == 0 && isData(address) }
@@ -238,8 +242,9 @@ struct SymbolRecovery {
         case .perCPUBase:
             guard let load = function.firstIndex(where: { $0.instruction.operands.contains(.immediate(0xc000_0101)) })
             else { return [] }
-            let next = function[load...].first { $0.named.contains { !$0.isValue } }
-            return sized(next?.named.map(\.address) ?? [])
+            // The code names itself, too, on the way.
+            let next = function[load...].flatMap(\.named).first { section(at: $0.address)?.isExecutable == false }
+            return next.map { $0.isValue ? nil : sized([$0.address]) } ?? []
         case .bootParameters:
             let all = Set(named.map(\.address))
             return sized(values.filter { isData($0) && all.contains($0 + 0x228) })
@@ -358,6 +363,40 @@ struct SymbolRecovery {
         guard found.contains(where: { $0.name == "vdso_image_64" }) else {
             throw refuse(
                 "vdso_image_64", "nothing in the image describes an ELF file of 64 bits at the start of a page")
+        }
+    }
+
+    /// Lists of the places that the kernel patches.
+    private mutating func lists(_ image: borrowing KernelImage) {
+        for list in Rules.lists {
+            guard let range = sections.first(where: { $0.name == list.section })?.range else { continue }
+            found += [(list.start, range.lowerBound, 0), (list.end, range.upperBound, 0)]
+        }
+        for list in Rules.countedLists {
+            let borders = Set(code.functions(list.users, in: image).flatMap(Self.differences))
+            guard borders.count == 1, let only = borders.first else { continue }
+            found += [(list.start, only.lowerBound, 0), (list.end, only.upperBound, 0)]
+        }
+        // The linker lays the list of static calls behind that of jump labels.
+        guard let start = address("__stop___jump_table") else { return }
+        let named = code.references(of: ["static_call_init"], in: image).filter(\.isValue).map(\.address)
+        let home = section(at: start)?.range
+        let behind = named.filter { $0 > start && home?.contains($0) ?? false }.min()
+        if named.contains(start), let end = behind {
+            found += [("__start_static_call_sites", start, 0), ("__stop_static_call_sites", end, 0)]
+        }
+    }
+
+    /// What a function subtracts from one another: `mov $end, %register`, `sub $start, %register`.
+    private static func differences(_ function: CodeReferences.Function) -> [Range<VirtualAddress>] {
+        function.indices.compactMap { at in
+            guard function[at].instruction.mnemonic == "sub", let start = function[at].named.first?.address,
+                let register = function[at].instruction.operands.first,
+                let end = function[..<at].last(where: {
+                    $0.instruction.mnemonic == "mov" && $0.instruction.operands.first == register
+                })?.named.first?.address, start < end
+            else { return nil }
+            return start..<end
         }
     }
 

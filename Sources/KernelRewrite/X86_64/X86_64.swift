@@ -45,8 +45,9 @@ enum X86_64 {
         }
         let found = early.pins + constants.pins + objects(map, symbols, image) + notes(map, image)
         let pins = found.sorted { $0.pages.lowerBound < $1.pages.lowerBound }
+        let banner = banner(map, symbols, image)
         return KernelAnalysis(
-            architecture: .x86, release: release(map, symbols, image), map: map, classes: pages.classes,
+            architecture: .x86, release: banner.release, build: banner.build, map: map, classes: pages.classes,
             exclusions: pages.exclusions, pins: pins,
             remarks: [
                 "early code: \(early.functions.count) functions, \(early.instructions) instructions followed",
@@ -94,14 +95,16 @@ enum X86_64 {
         }
     }
 
-    /// The release in the banner "Linux version RELEASE (…".
-    private static func release(
+    /// The release and the build in the banner "Linux version RELEASE (…) (…) #BUILD".
+    private static func banner(
         _ map: PageMap, _ symbols: KernelSymbols, _ image: borrowing KernelImage
-    ) -> String? {
+    ) -> (release: String?, build: String?) {
         guard let banner = symbols.optional("linux_banner"),
             let bytes = map.bytes(at: banner.address, count: Int(clamping: min(banner.size, 512)), in: image)
-        else { return nil }
-        let words = String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self).split(separator: " ")
-        return words.count > 2 && words[0] == "Linux" ? String(words[2]) : nil
+        else { return (nil, nil) }
+        let text = String(decoding: bytes.prefix { $0 != 0 && $0 != 10 }, as: UTF8.self)
+        let words = text.split(separator: " ")
+        guard words.count > 2, words[0] == "Linux" else { return (nil, nil) }
+        return (String(words[2]), text.lastIndex(of: "#").map { String(text[$0...]) })
     }
 }
