@@ -82,7 +82,7 @@ extension Rules {
     enum Sign: Sendable {
         /// A page table that leads to the kernel's own mapping of the image.
         case rootTable
-        /// Each address of data at the start of a page.
+        /// Each address of data at the start of a page, and each that a word which the function reads points to.
         case page
         /// Each address in the read-only data or in what is initialized.
         case any
@@ -91,7 +91,7 @@ extension Rules {
         case perCPUBase
         /// Named as it is and 0x228 bytes further, where boot parameters hold the address of the command line.
         case bootParameters
-        /// The address as such, of data that goes with the init pages.
+        /// The address as such, of data that goes with the init pages and that setup_arch names, too.
         case initData
         /// An array of pages, as many as the function counts to.
         case countedPages

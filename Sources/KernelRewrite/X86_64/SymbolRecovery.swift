@@ -33,7 +33,7 @@ struct SymbolRecovery {
         Rules.markers.flatMap(\.users) + Rules.usedObjects.flatMap(\.users) + Rules.exported.flatMap(\.users)
             + Rules.countedLists.flatMap(\.users) + [
                 "static_call_init", "_text", "__startup_64", "mem_encrypt_free_decrypted_mem", "cleanup_highmap",
-                "arch_setup_additional_pages", "start_kernel",
+                "arch_setup_additional_pages", "start_kernel", "setup_arch",
             ])
 
     /// The table with all names that rules speak of.
@@ -56,6 +56,9 @@ struct SymbolRecovery {
         code = CodeReferences(map, symbols)
         for rule in Rules.markers { try marker(rule, image) }
         perCPU(image)
+        if let vvar = sections.first(where: { $0.name == ".vvar" })?.range {
+            found.append(("__vvar_page", vvar.lowerBound, vvar.upperBound - vvar.lowerBound))
+        }
         try decrypted(image)
         for rule in Rules.exported { try exported(rule.symbol, rule.size, rule.users, image) }
         for rule in Rules.usedObjects { try object(rule, image) }
@@ -237,7 +240,11 @@ struct SymbolRecovery {
         switch rule.sign {
         case .rootTable:
             return sized(named.map(\.address).filter { isPage($0) && secondLevel(from: $0, image) != nil })
-        case .page: return sized(named.map(\.address).filter(isPage))
+        case .page:
+            let pointed = named.filter { !$0.isValue && isData($0.address) }.compactMap {
+                map.words(at: $0.address, count: 1, in: image).map { VirtualAddress($0[0]) }
+            }
+            return sized((named.map(\.address) + pointed).filter(isPage))
         case .any: return sized(named.map(\.address).filter(isData))
         case .perCPUBase:
             guard let load = function.firstIndex(where: { $0.instruction.operands.contains(.immediate(0xc000_0101)) })
@@ -250,7 +257,8 @@ struct SymbolRecovery {
             return sized(values.filter { isData($0) && all.contains($0 + 0x228) })
         case .initData:
             guard let begin = address("__init_begin"), let end = address("__init_end") else { return [] }
-            return sized(values.filter { begin <= $0 && $0 < end && isData($0) })
+            let also = Set(code.references(of: ["setup_arch"], in: image).map(\.address))
+            return sized(values.filter { begin <= $0 && $0 < end && isData($0) && also.contains($0) })
         case .countedPages:
             let counts = Set(
                 function.compactMap { entry -> Int64? in
