@@ -13,14 +13,16 @@ struct DataObjects: Sendable {
     /// The sections of data of a kernel that lists functions only.
     private let unnamed: [Range<VirtualAddress>]
     private let largest: UInt64
+    private let largestArray: UInt64
     private let largestStack: UInt64
 
     init(
         _ index: AddressIndex, _ table: SymbolTable, _ image: borrowing KernelImage, largest: UInt64,
-        largestStack: UInt64
+        largestArray: UInt64, largestStack: UInt64
     ) {
         self.index = index
         self.largest = largest
+        self.largestArray = largestArray
         self.largestStack = largestStack
         unnamed =
             table.listsFunctionsOnly
@@ -33,19 +35,22 @@ struct DataObjects: Sendable {
 
     /// The object that covers an address, or all that an object without a name there may take.
     func object(at address: VirtualAddress) -> Range<VirtualAddress>? {
-        if let named = index.covering(address).first(where: { $0.size > 0 && $0.kind == .object }) {
-            return named.value..<named.end
-        }
-        return bound(address, before: largest - 1, behind: largest)
+        named(at: address) ?? bound(address, before: largest - 1, behind: largest)
+    }
+
+    /// The same for what is indexed from an address on.
+    func array(at address: VirtualAddress) -> Range<VirtualAddress>? {
+        named(at: address) ?? bound(address, before: largest - 1, behind: largestArray)
     }
 
     /// The stack that ends at an address.
     func stack(below end: VirtualAddress) -> Range<VirtualAddress>? {
         let inside = end + UInt64.max
-        if let named = index.covering(inside).first(where: { $0.size > 0 && $0.kind == .object }) {
-            return named.value..<named.end
-        }
-        return bound(inside, before: largestStack, behind: 1)
+        return named(at: inside) ?? bound(inside, before: largestStack, behind: 1)
+    }
+
+    private func named(at address: VirtualAddress) -> Range<VirtualAddress>? {
+        index.covering(address).first { $0.size > 0 && $0.kind == .object }.map { $0.value..<$0.end }
     }
 
     private func bound(_ address: VirtualAddress, before: UInt64, behind: UInt64) -> Range<VirtualAddress>? {

@@ -63,7 +63,9 @@ final class SmallKernel {
     }
 
     private var data: DataObjects {
-        DataObjects(index, table, image, largest: Rules.largestUnnamed, largestStack: Rules.largestStack)
+        DataObjects(
+            index, table, image, largest: Rules.largestUnnamed, largestArray: Rules.largestArray,
+            largestStack: Rules.largestStack)
     }
 
     func earlyCode() throws(RewriteError) -> EarlyCode { try EarlyCode(image, map, table, index, symbols, data) }

@@ -40,9 +40,11 @@ struct EarlyCode {
         /// Registers that hold an address of the code itself (`call 1f; 1: pop %ebp`), as the virtual address of the
         /// same place: 32-bit code that runs wherever it was loaded refers to everything through one.
         var anchors: [String: VirtualAddress] = [:]
+        /// Registers that hold an address of the image which an instruction named: what is indexed from there is an array.
+        var pointers: [String: VirtualAddress] = [:]
 
         func going(to address: VirtualAddress, _ mode: Decoder.Mode? = nil) -> Path {
-            Path(address: address, mode: mode ?? self.mode, trail: trail, anchors: anchors)
+            Path(address: address, mode: mode ?? self.mode, trail: trail, anchors: anchors, pointers: pointers)
         }
     }
 
@@ -93,10 +95,12 @@ struct EarlyCode {
     /// Pins all of what a reference names: the object it points into, however many pages that has. A stack is named by
     /// its end and used below it.
     private mutating func pinObject(
-        at reference: VirtualAddress, isStack: Bool, _ evidence: @autoclosure () -> String
+        at reference: VirtualAddress, isStack: Bool, isArray: Bool, _ evidence: @autoclosure () -> String
     ) {
         let inside = isStack ? reference + UInt64.max : reference
-        let object = isStack ? data.stack(below: reference) : data.object(at: reference)
+        let object =
+            isStack
+            ? data.stack(below: reference) : isArray ? data.array(at: reference) : data.object(at: reference)
         for page in map.pages(of: object ?? inside..<inside + 1) {
             pin(map.virtualBase + UInt64(page * pageSize), "touched before the mapping is live", evidence())
         }
@@ -135,6 +139,7 @@ struct EarlyCode {
                 path.anchors.follow(instruction, after: previous)
                 previous = instruction
                 examine(instruction, in: function, path, &paths)
+                path.pointers.follow(instruction)
                 if let target = instruction.target, stops[target] == nil {
                     stops.updateValue(name(of: target, table, image).flatMap(Rules.stop), forKey: target)
                 }
@@ -184,7 +189,15 @@ struct EarlyCode {
             }
         }
         let isStack = instruction.operands.first == .register("rsp") || instruction.operands.first == .register("esp")
-        for reference in references { pinObject(at: reference, isStack: isStack, place()) }
+        let arrays = instruction.operands.flatMap { operand -> [VirtualAddress] in
+            guard case .memory(let base, _?, let displacement) = operand else { return [] }
+            return [VirtualAddress(UInt64(bitPattern: displacement)), base.flatMap { path.pointers[$0] }].compactMap {
+                $0
+            }
+        }
+        for reference in references + arrays where map.page(of: reference) != nil {
+            pinObject(at: reference, isStack: isStack, isArray: arrays.contains(reference), place())
+        }
     }
 
     /// Where a path goes on; other ways it may take are added to `paths`.
@@ -222,6 +235,19 @@ extension [String: VirtualAddress] {
         case ("push", _), ("cmp", _), ("test", _): break
         default: self[register] = nil
         }
+    }
+
+    /// Keeps the addresses that instructions put into registers.
+    fileprivate mutating func follow(_ instruction: Instruction) {
+        guard case .register(let register) = instruction.operands.first,
+            !["push", "cmp", "test"].contains(instruction.mnemonic)
+        else { return }
+        self[register] =
+            switch (instruction.mnemonic, instruction.operands.last) {
+            case ("lea", _): instruction.relativeReference
+            case ("mov", .immediate(let value)): VirtualAddress(UInt64(bitPattern: value))
+            default: nil
+            }
     }
 
     /// What a memory operand names that goes through such a register.

@@ -186,6 +186,8 @@ extension Rules {
     /// No object without a name that early code or a physical address names is larger, in bytes; the rules above give
     /// those that are.
     static let largestUnnamed: UInt64 = 4096
+    /// Nor one that early code indexes: eight bytes for each CPU that Linux can have.
+    static let largestArray: UInt64 = 65536
     /// No kernel's stacks are larger, in bytes.
     static let largestStack: UInt64 = 32768
 }

@@ -35,7 +35,8 @@ enum X86_64 {
         let index = table.index(over: map.virtualRange)
         let pages = try PageClasses(map, symbols)
         let data = DataObjects(
-            index, table, image, largest: Rules.largestUnnamed, largestStack: Rules.largestStack)
+            index, table, image, largest: Rules.largestUnnamed, largestArray: Rules.largestArray,
+            largestStack: Rules.largestStack)
         let early = try EarlyCode(image, map, table, index, symbols, data)
         let constants = try PhysicalConstants(image, map, table, index, symbols, data)
         let stubEnd = try symbols.require("start_kernel", for: "to go on after the boot stub")
