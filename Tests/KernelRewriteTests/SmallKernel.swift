@@ -18,7 +18,7 @@ final class SmallKernel {
     let map: PageMap
     let symbols: KernelSymbols
     let index: AddressIndex
-    private let table: SymbolTable
+    let table: SymbolTable
     private let scratch: Scratch
 
     init(_ assembler: String, names: [String] = []) throws {
