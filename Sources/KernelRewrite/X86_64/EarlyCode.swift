@@ -191,11 +191,10 @@ struct EarlyCode {
         let isStack = instruction.operands.first == .register("rsp") || instruction.operands.first == .register("esp")
         let arrays = instruction.operands.flatMap { operand -> [VirtualAddress] in
             guard case .memory(let base, _?, let displacement) = operand else { return [] }
-            return [VirtualAddress(UInt64(bitPattern: displacement)), base.flatMap { path.pointers[$0] }].compactMap {
-                $0
-            }
+            let starts = [VirtualAddress(UInt64(bitPattern: displacement)), base.flatMap { path.pointers[$0] }]
+            return starts.compactMap { $0 }.filter { map.page(of: $0) != nil }
         }
-        for reference in references + arrays where map.page(of: reference) != nil {
+        for reference in references + arrays {
             pinObject(at: reference, isStack: isStack, isArray: arrays.contains(reference), place())
         }
     }
