@@ -63,16 +63,22 @@ let package = Package(
             ],
             swiftSettings: settings),
 
+        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: settings),
         .testTarget(
-            name: "KernelImageTests", dependencies: ["Addressing", "KernelImage", subprocess], swiftSettings: settings),
+            name: "KernelImageTests", dependencies: ["Addressing", "KernelImage", "TestSupport", subprocess],
+            swiftSettings: settings),
         .testTarget(
-            name: "PagePermutationTests", dependencies: ["Addressing", "PagePermutation", "SecureRandom"],
+            name: "PagePermutationTests", dependencies: ["Addressing", "PagePermutation", "SecureRandom", "TestSupport"],
             swiftSettings: settings),
         .testTarget(
             name: "KernelRewriteTests",
             dependencies: [
                 "Addressing", "KernelRewrite", "KernelImage", "PagePermutation", "SecureRandom", "Disassembly",
+                "TestSupport",
             ],
+            swiftSettings: settings),
+        .testTarget(
+            name: "HazardAuditTests", dependencies: ["Addressing", "HazardAudit", "KernelImage", "TestSupport"],
             swiftSettings: settings),
         .testTarget(
             name: "GuestCheckTests", dependencies: ["Addressing", "GuestCheck", "PagePermutation"],

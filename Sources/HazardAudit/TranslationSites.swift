@@ -65,13 +65,13 @@ public struct TranslationSites: Sendable {
             guard let unit = last else { continue }
             let key = unit.function.lowerBound
             if units[key] == nil { units[key] = unit }
-            guard let instruction = unit.instruction(holding: candidate) else {
+            guard let instruction = unit.instruction(holding: candidate), instruction.refers(to: base) else {
                 if unit.undecoded.contains(where: { $0 <= candidate && candidate < $0 + 16 }) {
                     skipped.append((candidate, "the code there does not decode"))
                 }
                 continue
             }
-            guard instruction.refers(to: base), seen.insert(instruction.address).inserted else { continue }
+            guard seen.insert(instruction.address).inserted else { continue }
             open.append((key, instruction.address))
         }
         for (key, group) in Dictionary(grouping: open, by: \.unit).sorted(by: { $0.key < $1.key }) {
@@ -102,7 +102,7 @@ extension Instruction {
         if relativeReference == address { return true }
         return operands.contains { operand in
             switch operand {
-            case .memory(base: nil, index: nil, let displacement): UInt64(bitPattern: displacement) == address.rawValue
+            case .memory(_, _, let displacement): UInt64(bitPattern: displacement) == address.rawValue
             case .immediate(let value): UInt64(bitPattern: value) == address.rawValue
             default: false
             }
@@ -112,8 +112,9 @@ extension Instruction {
     /// Whether the memory operand is read: not only written, and not only its address taken.
     fileprivate var readsMemory: Bool {
         if mnemonic == "lea" { return false }
-        if mnemonic == "mov", case .memory = operands.first { return false }
-        return true
+        return operands.enumerated().contains { number, operand in
+            if case .memory = operand { number > 0 || mnemonic != "mov" } else { false }
+        }
     }
 
     fileprivate var text: String {

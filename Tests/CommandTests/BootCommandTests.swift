@@ -42,7 +42,7 @@ struct BootCommandTests {
         var bytes = try place.bytes("sample")
         bytes.replaceSubrange(offset..<offset + 2, with: [0xeb, 0xfe])
         try place.write(bytes, to: "hangs")
-        let outcome = try await failed(place, ["boot", "hangs", "--timeout", "3"])
+        let outcome = try await failed(place, ["boot", "hangs", "--timeout", "10"])
         #expect(outcome.output.contains("fail boot: "))
     }
 

@@ -30,6 +30,8 @@ struct BootTests {
         expectation.kernelPath = "/no/such/kernel"
         var options = GuestOptions()
         options.emulator = "sh"
+        // It ends at once, but hundreds of tests may stand in its way.
+        options.timeout = 1000
         await #expect(throws: GuestError.system(operation: "read", path: "/no/such/kernel", errno: ENOENT)) {
             try await checkGuest(expectation, options: options)
         }
@@ -39,6 +41,8 @@ struct BootTests {
     @Test func emulatorRefuses() async throws {
         var options = GuestOptions()
         options.emulator = "sh"
+        // It ends at once, but hundreds of tests may stand in its way.
+        options.timeout = 1000
         do {
             _ = try await checkGuest(try expectation(), options: options)
             Issue.record("a shell was taken for QEMU")

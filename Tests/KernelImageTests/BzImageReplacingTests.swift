@@ -4,6 +4,7 @@
 // whatever depends on the payload right again.
 
 import KernelImage
+import TestSupport
 import Testing
 
 struct BzImageReplacingTests {

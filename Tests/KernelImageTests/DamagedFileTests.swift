@@ -5,6 +5,7 @@
 
 import Addressing
 import KernelImage
+import TestSupport
 import Testing
 
 struct DamagedFileTests {

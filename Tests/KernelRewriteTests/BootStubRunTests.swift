@@ -10,6 +10,7 @@
     import Foundation
     import PagePermutation
     import SecureRandom
+    import TestSupport
     import Testing
 
     @testable import KernelRewrite

@@ -4,6 +4,7 @@
 // against those that others publish.
 
 import Foundation
+import TestSupport
 import Testing
 
 @testable import KernelRewrite

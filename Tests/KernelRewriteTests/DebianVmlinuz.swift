@@ -8,6 +8,7 @@ import KernelImage
 import PagePermutation
 import SecureRandom
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import KernelRewrite

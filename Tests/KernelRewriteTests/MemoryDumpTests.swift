@@ -7,6 +7,7 @@ import Addressing
 import Foundation
 import KernelImage
 import PagePermutation
+import TestSupport
 import Testing
 
 @testable import KernelRewrite

@@ -6,6 +6,7 @@ import Addressing
 import KernelImage
 import PagePermutation
 import SecureRandom
+import TestSupport
 import Testing
 
 @testable import KernelRewrite

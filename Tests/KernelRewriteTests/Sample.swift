@@ -7,54 +7,10 @@
 import Addressing
 import Foundation
 import KernelImage
+import TestSupport
 import Testing
 
 @testable import KernelRewrite
-
-/// The top of the checkout.
-let checkout = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-    .deletingLastPathComponent().path
-
-struct ToolFailure: Error {
-    let command: String
-    let output: String
-}
-
-/// Runs a program found on PATH and gives what it printed.
-@discardableResult
-func runTool(_ words: String..., environment: [String: String] = [:]) throws -> String {
-    let process = Process()
-    process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-    process.arguments = words
-    process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
-    let output = Pipe()
-    process.standardOutput = output
-    process.standardInput = FileHandle.nullDevice
-    try process.run()
-    let text = String(decoding: try output.fileHandleForReading.readToEnd() ?? Data(), as: UTF8.self)
-    process.waitUntilExit()
-    guard process.terminationStatus == 0 else {
-        throw ToolFailure(command: words.joined(separator: " "), output: text)
-    }
-    return text
-}
-
-/// A directory that goes with its owner.
-final class Scratch: Sendable {
-    let path: String
-
-    init() throws {
-        path = NSTemporaryDirectory() + "kperm-rewrite-\(UUID().uuidString)"
-        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-    }
-
-    subscript(name: String) -> String { "\(path)/\(name)" }
-
-    /// Its files, hidden ones too.
-    var files: [String] { get throws { try FileManager.default.contentsOfDirectory(atPath: path).sorted() } }
-
-    deinit { try? FileManager.default.removeItem(atPath: path) }
-}
 
 /// The embedded sample kernel.
 enum Sample {
@@ -98,14 +54,6 @@ enum Sample {
 func address(of symbol: String, in image: borrowing KernelImage) throws -> VirtualAddress {
     let found = try image.symbolTable()?.find([symbol], in: image)[symbol]?.first?.value
     return try #require(found, "no symbol \(symbol)")
-}
-
-func readBytes(_ path: String) throws -> [UInt8] { try Array(Data(contentsOf: URL(fileURLWithPath: path))) }
-
-@discardableResult
-func write(_ bytes: [UInt8], to path: String) throws -> String {
-    try Data(bytes).write(to: URL(fileURLWithPath: path))
-    return path
 }
 
 extension [UInt8] {

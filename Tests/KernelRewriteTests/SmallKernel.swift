@@ -6,6 +6,7 @@
 import Addressing
 import Foundation
 import KernelImage
+import TestSupport
 import Testing
 
 @testable import KernelRewrite
@@ -23,34 +24,7 @@ final class SmallKernel {
 
     init(_ assembler: String, names: [String] = []) throws {
         let scratch = try Scratch()
-        let prologue = """
-            #define PA(symbol) ((symbol) - 0xffffffff80000000)
-            #define FUNCTION(name) .globl name; .type name, @function; name
-            #define END(name) .size name, . - name
-            .text
-            .globl _text
-            _text:
-
-            """
-        try write(Array((prologue + assembler + "\n").utf8), to: scratch["code.S"])
-        let script = """
-            ENTRY(start)
-            PHDRS { all PT_LOAD FLAGS(7); note PT_NOTE; }
-            SECTIONS {
-                . = 0xffffffff81000000;
-                .text : AT(ADDR(.text) - 0xffffffff80000000) { *(.text) } :all
-                . = ALIGN(0x1000);
-                .other : AT(ADDR(.other) - 0xffffffff80000000) { *(.other) } :all
-                . = ALIGN(0x1000);
-                .data : AT(ADDR(.data) - 0xffffffff80000000) { *(.data) . = ALIGN(0x1000); QUAD(0) } :all
-                .notes : AT(ADDR(.notes) - 0xffffffff80000000) { *(.notes) } :all :note
-                _end = .;
-            }
-
-            """
-        try write(Array(script.utf8), to: scratch["kernel.ld"])
-        try runTool("clang", "--target=x86_64-unknown-none-elf", "-c", scratch["code.S"], "-o", scratch["code.o"])
-        try runTool("ld.lld", "-static", "-T", scratch["kernel.ld"], scratch["code.o"], "-o", scratch["vmlinux"])
+        try linkKernel(assembler, in: scratch)
         image = try KernelImage.open(scratch["vmlinux"])
         let table = try #require(try image.symbolTable())
         symbols = KernelSymbols(table, of: image, names: Rules.allSymbols.union(names))

@@ -3,6 +3,7 @@
 // The stub that kperm carries is the one whose source stands under images/stub.
 
 import Foundation
+import TestSupport
 import Testing
 
 @testable import KernelRewrite

@@ -5,6 +5,7 @@
 import Addressing
 import PagePermutation
 import SecureRandom
+import TestSupport
 import Testing
 
 struct InvariantTests {

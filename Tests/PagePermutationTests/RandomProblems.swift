@@ -5,6 +5,7 @@
 // made of it.
 
 import PagePermutation
+import TestSupport
 
 extension PermutationProblem {
     /// Classes in pieces with holes between them, pins anywhere, glue inside classes.
@@ -82,4 +83,10 @@ struct Demands {
         }
         return broken
     }
+}
+
+/// 64 hexadecimal digits, for `Seed.parse`.
+func seedText(_ number: UInt64) -> String {
+    let digits = String(number, radix: 16)
+    return String(repeating: "0", count: 64 - digits.utf8.count) + digits
 }

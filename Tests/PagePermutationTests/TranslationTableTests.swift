@@ -6,6 +6,7 @@
 import Addressing
 import PagePermutation
 import SecureRandom
+import TestSupport
 import Testing
 
 struct TranslationTableTests {

@@ -4,11 +4,11 @@
 // KPERM_TEST_SEED to it runs the same tests again.
 
 import Glibc
-import Testing
+public import Testing
 
 /// SplitMix64: small, and good enough to think up test cases.
-struct TestRandom: RandomNumberGenerator {
-    static let runSeed: UInt64 = {
+public struct TestRandom: RandomNumberGenerator {
+    public static let runSeed: UInt64 = {
         guard let text = unsafe getenv("KPERM_TEST_SEED") else { return UInt64.random(in: .min ... .max) }
         guard let seed = unsafe UInt64(String(cString: text)) else { fatalError("KPERM_TEST_SEED is not a number") }
         return seed
@@ -16,7 +16,9 @@ struct TestRandom: RandomNumberGenerator {
 
     private var state = runSeed
 
-    mutating func next() -> UInt64 {
+    public init() {}
+
+    public mutating func next() -> UInt64 {
         state &+= 0x9e37_79b9_7f4a_7c15
         var z = state
         z = (z ^ z >> 30) &* 0xbf58_476d_1ce4_e5b9
@@ -25,13 +27,7 @@ struct TestRandom: RandomNumberGenerator {
     }
 
     /// What to print beside a failure.
-    static func comment(_ what: @autoclosure () -> String = "") -> Comment {
+    public static func comment(_ what: @autoclosure () -> String = "") -> Comment {
         Comment(rawValue: "KPERM_TEST_SEED=\(runSeed) \(what())")
     }
-}
-
-/// 64 hexadecimal digits, for `Seed.parse`.
-func seedText(_ number: UInt64) -> String {
-    let digits = String(number, radix: 16)
-    return String(repeating: "0", count: 64 - digits.utf8.count) + digits
 }
