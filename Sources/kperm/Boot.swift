@@ -22,7 +22,7 @@ struct Boot: AsyncParsableCommand {
 
             --exercise hibernation has it hibernate, restart with another order, and resume. --exercise crash has a \
             vmlinuz crash: a crash kernel (the image again) writes a dump, whose text is held against the live table. \
-            --exercise full does both, and the kernel's test of BPF, which takes minutes.
+            --exercise full does both, and the kernel's own test of BPF.
 
             A vmlinuz boots with KASLR: its place, and the order that its boot stub drew, are found in the guest's memory.
 

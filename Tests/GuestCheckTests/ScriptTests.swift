@@ -32,6 +32,8 @@ struct ScriptTests {
         let opening = """
             say() { echo "kperm-exercise: $*"; }
             load() { problem='\(problem)'; return \(load); }
+            insmod() { return \(load); }
+            rmmod() { :; }
             dmesg() { cat \(directory)/dmesg; }
             echo 'echo the answer; exit \(probe)' >\(directory)/probe
 
