@@ -10,10 +10,13 @@
 
 enum ExerciseScript {
     /// The whole script.
-    static func text(_ extent: ExerciseExtent) -> String {
+    ///
+    /// - Parameter isVmlinux: QEMU starts the kernel by its PVH entry.
+    static func text(_ extent: ExerciseExtent, isVmlinux: Bool = false) -> String {
         let parts = [
             opening, extent.hibernates ? Hibernation.resuming : "", kernelAndDevices,
-            extent.hibernates ? Hibernation.script : "", tracing, PowerLooks.script, HelperLooks.script,
+            extent.hibernates ? Hibernation.script : "", tracing,
+            isVmlinux ? "vmlinux=yes\n" : "", PowerLooks.script, HelperLooks.script,
             SelfTests.script, extent.testsAtLength ? SelfTests.atLength : "", extent.crashes ? CrashDump.crashing : "",
             ending,
         ]

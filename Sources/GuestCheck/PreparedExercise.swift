@@ -54,8 +54,9 @@ struct PreparedExercise {
             ]
         }
         try Initramfs.write(
-            to: "\(directory)/initramfs", busybox: busybox, modules: modules, script: ExerciseScript.text(extent),
-            onDemand: onDemand, crashKernel: crashFiles)
+            to: "\(directory)/initramfs", busybox: busybox, modules: modules,
+            script: ExerciseScript.text(extent, isVmlinux: crashKernel == nil), onDemand: onDemand,
+            crashKernel: crashFiles)
         if extent.needsScratch {
             let path = scratch(in: directory)
             if extent.crashes { exercise.dump = path }

@@ -80,6 +80,8 @@ struct ScriptTests {
         ]
         let checks = try await said(by: script, files: files)
         #expect(checks.map(\.outcome) == [.skip, .fail, .fail])
+        let vmlinux = try await said(by: "vmlinux=yes\n" + script, files: files)
+        #expect(vmlinux.map(\.outcome) == [.skip, .fail, .skip])
     }
 
     @Test(
