@@ -48,8 +48,8 @@ struct Boot: AsyncParsableCommand {
     @Option(help: "Modules of the kernel's release.", completion: .directory)
     var modules: String?
 
-    @Option(help: ArgumentHelp("Guest memory.", valueName: "MiB"))
-    var memory = GuestOptions().memory
+    @Option(help: ArgumentHelp("Guest memory (512; 1024 for the full exercise).", valueName: "MiB"))
+    var memory: Int?
 
     @Option(help: "Guest CPUs.")
     var cpus = GuestOptions().cpus
@@ -83,7 +83,7 @@ struct Boot: AsyncParsableCommand {
 
     func validate() throws {
         if let count = `repeat`, count < 1 { throw ValidationError("--repeat takes a number from 1 on") }
-        if memory < 128 { throw ValidationError("--memory: a kernel needs 128 MiB at the least") }
+        if let memory, memory < 128 { throw ValidationError("--memory: a kernel needs 128 MiB at the least") }
         if cpus < 1 { throw ValidationError("--cpus takes a number from 1 on") }
         if let modules, unsafe access(modules, R_OK | X_OK) != 0 {
             throw ValidationError("--modules \(modules): no such directory")
@@ -94,7 +94,8 @@ struct Boot: AsyncParsableCommand {
     private var options: GuestOptions {
         var options = GuestOptions()
         options.emulator = qemu
-        options.memory = memory
+        // Half of it must be free to hibernate, and a crash kernel has set its part aside.
+        options.memory = memory ?? (exercise == .full ? 1024 : options.memory)
         options.cpus = cpus
         options.cpuModel = cpu
         options.exercise = exercise
