@@ -155,6 +155,11 @@ struct BootAreas {
             let places = live.map { $0.offset.hex }.joined(separator: ", ")
             return .unclear("\(live.count) live boot areas in guest memory: \(places)")
         }
+        return drawing(of: area, in: memory)
+    }
+
+    /// What the stub did whose area this is.
+    func drawing(of area: BootArea, in memory: borrowing GuestMemory) -> Drawing {
         guard area.state == .permuted else { return .unpermuted(area) }
         do throws(TableError) {
             let table = try area.table(in: memory)

@@ -60,13 +60,17 @@ enum CrashDump {
         Exercise(parsing: log).checks.contains { $0.name == "crash-dump" && $0.outcome == .pass }
     }
 
-    /// Whether the table in a dump is the one that was live.
-    static func check(_ drawing: Drawing?, against table: TranslationTable) -> GuestResult.Check {
+    /// Whether the table that was live is in a dump. Beside it there may be that of a kernel which resumed this one from
+    /// hibernation: nothing wipes what that one left.
+    static func check(_ drawings: [Drawing], against table: TranslationTable) -> GuestResult.Check {
         func check(_ passed: Bool, _ detail: String) -> GuestResult.Check {
             GuestResult.Check(name: "dump-table", outcome: passed ? .pass : .fail, detail: detail)
         }
-        switch drawing {
-        case .permuted(_, table): return check(true, "the live table: \(table.movedCount) pages moved")
+        for case .permuted(_, table) in drawings {
+            let others = drawings.count == 1 ? "" : ", beside \(drawings.count - 1) of kernels before it"
+            return check(true, "the live table: \(table.movedCount) pages moved\(others)")
+        }
+        switch drawings.first {
         case .permuted: return check(false, "another table than the live one")
         case .unclear(let problem): return check(false, problem)
         case .unpermuted, nil: return check(false, "no live table in the dump")
@@ -136,7 +140,10 @@ extension GuestExpectation {
         dump.map = headers.map
         var checks: [GuestResult.Check] = []
         if case .known(let known) = look, case .live = placement {
-            checks.append(CrashDump.check(BootAreas(in: dump).drawing(in: dump), against: known.table))
+            let areas = BootAreas(in: dump)
+            var drawings: [Drawing] = []
+            for area in areas.live { drawings.append(areas.drawing(of: area, in: dump)) }
+            checks.append(CrashDump.check(drawings, against: known.table))
         }
         let seen = lookAtUserspace(look, [headers.tables], dump, name: "dump")
         return (seen.look, checks + seen.checks)

@@ -37,7 +37,9 @@ public struct MemoryDump: ~Copyable {
             }
             guard found == nil || found == table else {
                 throw .unsupported(
-                    file: file.path, "several different translation tables, the last at byte \(place.hex)")
+                    file: file.path,
+                    "several different translation tables, the last at byte \(place.hex): a kernel that resumed "
+                        + "another from hibernation leaves its own")
             }
             found = table
         }

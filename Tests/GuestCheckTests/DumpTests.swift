@@ -40,14 +40,15 @@ struct DumpTests {
     }
 
     private func judge(
-        _ guest: SyntheticGuest, _ table: TranslationTable? = nil, information: String? = nil,
+        _ guest: SyntheticGuest, _ tables: [TranslationTable]? = nil, information: String? = nil,
         change: (inout [UInt8]) -> Void = { _ in }
     ) throws -> [GuestResult.Check] {
         let directory = try makeTemporaryDirectory()
         defer { try? FileManager.default.removeItem(atPath: directory) }
         let memory = try guest.memory()
-        memory.write(
-            SyntheticArea(table ?? guest.expectation.table, state: 1).bytes, atOffset: Self.area)
+        for (i, table) in (tables ?? [guest.expectation.table]).enumerated() {
+            memory.write(SyntheticArea(table, state: 1).bytes, atOffset: Self.area + i * 0x4000)
+        }
         var bytes = try dump(of: memory, information: information)
         change(&bytes)
         try writeFile("\(directory)/dump", bytes)
@@ -84,8 +85,18 @@ struct DumpTests {
         let table = guest.expectation.table
         let identity = TranslationTable(
             Permutation(identity: table.pageCount), virtualBase: table.virtualBase, physicalBase: table.physicalBase)
-        #expect(failures(try judge(guest, identity)) == ["dump-table"])
+        #expect(failures(try judge(guest, [identity])) == ["dump-table"])
+        #expect(failures(try judge(guest, [identity, identity])) == ["dump-table"])
         #expect(failures(try judge(guest) { $0[Self.dataOffset + Self.area] ^= 1 }) == ["dump-table"])
+    }
+
+    /// The kernel that resumed this one from hibernation left its own.
+    @Test func tableOfAnEarlierKernelBesideIt() throws {
+        let guest = try SyntheticGuest()
+        let table = guest.expectation.table
+        let earlier = TranslationTable(
+            Permutation(identity: table.pageCount), virtualBase: table.virtualBase, physicalBase: table.physicalBase)
+        #expect(failures(try judge(guest, [earlier, table])).isEmpty)
     }
 
     @Test func whatIsNoDump() throws {

@@ -97,7 +97,7 @@ struct MemoryDumpTests {
         let (found, said) = try read(noise(5), one.bytes, noise(11), other.bytes)
         #expect(found == nil)
         let place = 5 + one.byteCount + 11
-        #expect(said == "dump: several different translation tables, the last at byte \(place.hex)")
+        #expect(said?.hasPrefix("dump: several different translation tables, the last at byte \(place.hex)") == true)
     }
 
     @Test func noSuchFile() throws {
