@@ -171,7 +171,7 @@ public struct Decoder: ~Copyable {
                     operands.append(translate(operand))
                     if operand.type == X86_OP_MEM { scale = Int(operand.mem.scale) }
                     guard operand.type == X86_OP_REG else { continue }
-                    let register = Self.general[Int(operand.reg.rawValue)]
+                    let register = Self.registers[Int(operand.reg.rawValue)].general
                     if operand.access & UInt8(CS_AC_READ.rawValue) != 0 { reads.formUnion(register) }
                     if operand.access & UInt8(CS_AC_WRITE.rawValue) != 0 { writes.formUnion(register) }
                 }
@@ -180,7 +180,7 @@ public struct Decoder: ~Copyable {
             let count = unsafe Int(detail.pointee.regs_write_count)
             unsafe withUnsafeBytes(of: &implicit) { bytes in
                 let all = unsafe bytes.bindMemory(to: UInt16.self)
-                for i in 0..<min(count, all.count) { writes.formUnion(Self.general[Int(unsafe all[i])]) }
+                for i in 0..<min(count, all.count) { writes.formUnion(Self.registers[Int(unsafe all[i])].general) }
             }
         }
         let flow = Self.flow(mnemonic, operands)
@@ -195,11 +195,12 @@ public struct Decoder: ~Copyable {
             scale: scale, reads: reads, writes: writes, flow: flow)
     }
 
-    /// The general register that each of capstone's registers is a part of.
-    private static let general: [GeneralRegisters] = {
+    /// What capstone's registers are called, and the general registers that they are parts of.
+    private static let registers: [(name: String, general: GeneralRegisters)] = {
         let decoder = Decoder(unprepared: .x86Bits64)
-        return (0..<X86_REG_ENDING.rawValue).map { register in
-            decoder.name(x86_reg(register)).flatMap(GeneralRegister.init(name:)).map { GeneralRegisters($0) } ?? []
+        return (0..<X86_REG_ENDING.rawValue).map { number in
+            let name = unsafe cs_reg_name(decoder.handle, number).map { unsafe String(cString: $0) } ?? ""
+            return (name, GeneralRegister(name: name).map { GeneralRegisters($0) } ?? [])
         }
     }()
 
@@ -214,8 +215,7 @@ public struct Decoder: ~Copyable {
     }
 
     private func name(_ register: x86_reg) -> String? {
-        guard register != X86_REG_INVALID, let name = unsafe cs_reg_name(handle, register.rawValue) else { return nil }
-        return unsafe String(cString: name)
+        register == X86_REG_INVALID ? nil : Self.registers[Int(register.rawValue)].name
     }
 
     private static func flow(_ mnemonic: String, _ operands: [Operand]) -> Instruction.Flow {
