@@ -5,6 +5,7 @@
 
 public import Addressing
 import CCapstone
+import Glibc
 
 /// An operand, as far as followers of code care.
 public enum Operand: Equatable, Sendable {
@@ -123,13 +124,13 @@ public struct Decoder: ~Copyable {
     /// The instruction that begins the bytes, or nil when they are none.
     public func decode(_ bytes: RawSpan, at address: VirtualAddress) -> Instruction? {
         // In memory that is not clear, capstone 4 leaves operands of the last instruction.
-        unsafe scratch.pointee.detail?.update(repeating: cs_detail(), count: 1)
+        if let detail = unsafe scratch.pointee.detail { unsafe memset(detail, 0, MemoryLayout<cs_detail>.size) }
         let known: Instruction? = unsafe bytes.withUnsafeBytes { buffer in
             var code = unsafe buffer.baseAddress?.assumingMemoryBound(to: UInt8.self)
             var size = buffer.count
             var next = address.rawValue
             guard unsafe cs_disasm_iter(handle, &code, &size, &next, scratch) else { return nil }
-            return unsafe translate(scratch.pointee)
+            return unsafe translate(scratch)
         }
         if let known { return known }
         return MissingOpcode.begins(bytes).map {
@@ -154,19 +155,18 @@ public struct Decoder: ~Copyable {
         return found
     }
 
-    private func translate(_ raw: cs_insn) -> Instruction {
-        var raw = unsafe raw
-        let mnemonic = unsafe withUnsafeBytes(of: &raw.mnemonic) { bytes in
+    private func translate(_ raw: UnsafeMutablePointer<cs_insn>) -> Instruction {
+        let mnemonic = unsafe withUnsafeBytes(of: &raw.pointee.mnemonic) { bytes in
             unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
         }
         var operands: [Operand] = []
         var scale = 1
         var (reads, writes) = (GeneralRegisters(), GeneralRegisters())
-        if let detail = unsafe raw.detail {
-            var x86 = unsafe detail.pointee.x86
-            unsafe withUnsafeBytes(of: &x86.operands) { bytes in
+        if let detail = unsafe raw.pointee.detail {
+            let count = unsafe Int(detail.pointee.x86.op_count)
+            unsafe withUnsafeBytes(of: &detail.pointee.x86.operands) { bytes in
                 let all = unsafe bytes.bindMemory(to: cs_x86_op.self)
-                for i in 0..<min(Int(x86.op_count), all.count) {
+                for i in 0..<min(count, all.count) {
                     let operand = unsafe all[i]
                     operands.append(translate(operand))
                     if operand.type == X86_OP_MEM { scale = Int(operand.mem.scale) }
@@ -176,22 +176,22 @@ public struct Decoder: ~Copyable {
                     if operand.access & UInt8(CS_AC_WRITE.rawValue) != 0 { writes.formUnion(register) }
                 }
             }
-            var implicit = unsafe detail.pointee.regs_write
-            let count = unsafe Int(detail.pointee.regs_write_count)
-            unsafe withUnsafeBytes(of: &implicit) { bytes in
+            let implicit = unsafe Int(detail.pointee.regs_write_count)
+            unsafe withUnsafeBytes(of: &detail.pointee.regs_write) { bytes in
                 let all = unsafe bytes.bindMemory(to: UInt16.self)
-                for i in 0..<min(count, all.count) { writes.formUnion(Self.registers[Int(unsafe all[i])].general) }
+                for i in 0..<min(implicit, all.count) { writes.formUnion(Self.registers[Int(unsafe all[i])].general) }
             }
         }
         let flow = Self.flow(mnemonic, operands)
-        let address = unsafe raw.address
+        let address = unsafe raw.pointee.address
         if mode == .x86Bits32, [.call, .branch, .jump].contains(flow), case .immediate(let target) = operands.first {
             // Targets are reckoned in 32 bits, while the code may be given at a kernel's virtual address.
             let whole = address & ~0xffff_ffff | UInt64(bitPattern: target) & 0xffff_ffff
             operands[0] = .immediate(Int64(bitPattern: whole))
         }
         return Instruction(
-            address: VirtualAddress(address), size: Int(unsafe raw.size), mnemonic: mnemonic, operands: operands,
+            address: VirtualAddress(address), size: Int(unsafe raw.pointee.size), mnemonic: mnemonic,
+            operands: operands,
             scale: scale, reads: reads, writes: writes, flow: flow)
     }
 
