@@ -78,13 +78,31 @@ public enum Codec: String, Sendable, CaseIterable {
         return decoded
     }
 
-    /// Encodes for the kernel's decoder, trying settings until the result fits.
+    /// Encodes for the kernel's decoder, trying settings until the result fits. What comes out was decoded again and is
+    /// the same: a stream that an encoder got wrong would show in a kernel that does not boot, or not at once.
     ///
     /// - Parameters:
     ///   - limit: the most bytes that the stream may take, without a size trailer.
     ///   - original: a stream of the same codec; what has not changed since is taken from it where the format allows.
     /// - Throws: `CodecError`, which says how many bytes too long the shortest stream is.
     public func encode(_ bytes: [UInt8], atMost limit: Int, original: RawSpan) throws(CodecError) -> [UInt8] {
+        let stream = try shortened(bytes, atMost: limit, original: original)
+        try prove(stream, is: bytes)
+        return stream
+    }
+
+    /// Refuses a stream that does not decode to these bytes.
+    func prove(_ stream: [UInt8], is bytes: [UInt8]) throws(CodecError) {
+        let decoded: [UInt8]
+        do { decoded = try decode(unsafe stream.span.bytes, size: bytes.count) } catch {
+            throw CodecError("what the \(self) encoder gave does not decode: \(error)", offset: error.offset)
+        }
+        guard decoded == bytes else {
+            throw CodecError("what the \(self) encoder gave decodes to something else than went in")
+        }
+    }
+
+    private func shortened(_ bytes: [UInt8], atMost limit: Int, original: RawSpan) throws(CodecError) -> [UInt8] {
         var shortest: Int?
         func fits(_ stream: [UInt8]) -> Bool {
             shortest = min(shortest ?? .max, stream.count)

@@ -60,11 +60,15 @@ extension Codec {
         unsafe kperm_zstd_keep_blocks_whole(context)
         let room = source.count / 3 + source.count / 1024 + 16
         var result = 0
-        let found = unsafe [ZSTD_Sequence](unsafeUninitializedCapacity: room) { buffer, count in
+        var found = unsafe [ZSTD_Sequence](unsafeUninitializedCapacity: room) { buffer, count in
             result = unsafe ZSTD_generateSequences(context, buffer.baseAddress, room, source.baseAddress, source.count)
             count = ZSTD_isError(result) == 0 ? result : 0
         }
-        return ZSTD_isError(result) == 0 ? found : nil
+        guard ZSTD_isError(result) == 0 else { return nil }
+        // Of a last block of up to six bytes, in which there is nothing to match, the library tells nothing.
+        let rest = found.reduce(source.count) { $0 - $1.count }
+        if rest > 0 { found.append(ZSTD_Sequence(offset: 0, litLength: UInt32(rest), matchLength: 0, rep: 0)) }
+        return found
     }
 }
 

@@ -3,8 +3,9 @@
 // Each codec: what the tools of the kernel's build write is decoded, what is
 // encoded decodes to the same, and damage is refused.
 
-import KernelImage
 import Testing
+
+@testable import KernelImage
 
 /// LZO cannot be decoded.
 let usableCodecs = Codec.allCases.filter { $0 != .lzo }
@@ -119,6 +120,38 @@ struct CodecTests {
         let shorter = try Codec.zstd.encode(bytes, atMost: usual.count - 1)
         #expect(shorter.count < usual.count)
         #expect(try Codec.zstd.decode(shorter, size: bytes.count) == bytes)
+    }
+
+    /// A last block of so few bytes that there is nothing to match in it.
+    @Test(arguments: 1...8) func zstandardBlocksByTrialHoldTheRest(rest: Int) throws {
+        let bytes = someBytes((1 << 17) + rest)
+        let room = bytes.count + 4096
+        var written: Int?
+        let stream = unsafe bytes.withUnsafeBytes { source in
+            unsafe [UInt8](unsafeUninitializedCapacity: room) { buffer, count in
+                let target = unsafe UnsafeMutableRawBufferPointer(start: buffer.baseAddress, count: room)
+                written = unsafe Codec.zstd.encodedZstandardByTrial(source, target, bytes: bytes, checksum: true)
+                count = written ?? 0
+            }
+        }
+        #expect(written != nil)
+        #expect(try Codec.zstd.decode(stream, size: bytes.count) == bytes)
+    }
+
+    @Test(arguments: usableCodecs)
+    func refusesWhatAnEncoderGotWrong(codec: Codec) throws {
+        let bytes = someBytes(5000)
+        let stream = try codec.encode(bytes)
+        try codec.prove(stream, is: bytes)
+        for place in [0, 2500, 4999] {
+            var other = bytes
+            other[place] ^= 1
+            #expect(
+                throws: CodecError("what the \(codec) encoder gave decodes to something else than went in"),
+                "byte \(place)"
+            ) { try codec.prove(stream, is: other) }
+        }
+        #expect(throws: CodecError.self) { try codec.prove(Array(stream.dropLast()), is: bytes) }
     }
 
     @Test func refusesLZO() {
