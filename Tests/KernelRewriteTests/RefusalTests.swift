@@ -106,6 +106,28 @@ struct RefusalTests {
         #expect(said.hasSuffix(", not a large page at 0x1000000"))
     }
 
+    /// A table that shows the image, too, and that nothing known leads to: as the PVH entry's, when its root has no name.
+    @Test func anotherTableShowsTheImage() throws {
+        let scratch = try Scratch()
+        let image = try KernelImage.open(try Sample.path)
+        let map = try KernelAnalysis.of(image).map
+        let table = try #require(map.page(of: try address(of: "level2_kernel_pgt", in: image)))
+        let from = map.entries[table]
+        var contents = try readBytes(try Sample.path)
+        let free = map.entries.indices.last { page in
+            let entry = map.entries[page]
+            return entry.fileBytes == pageSize
+                && contents[entry.fileOffset..<entry.fileOffset + pageSize].allSatisfy { $0 == 0 }
+        }
+        let page = try #require(free)
+        let to = map.entries[page].fileOffset
+        contents.replaceSubrange(
+            to..<to + from.fileBytes, with: contents[from.fileOffset..<from.fileOffset + from.fileBytes])
+        let path = try write(contents, to: scratch["patched"])
+        let place = map.virtualBase + UInt64(page * pageSize)
+        #expect(try refused(path, scratch).contains("the page at \(place) shows the image as level2_kernel_pgt does"))
+    }
+
     /// Without a gap behind text the stub goes into the padding inside it.
     @Test func paddingInsideTextServes() throws {
         let scratch = try Scratch()

@@ -106,6 +106,11 @@ enum Bake {
             guard let entries = map.words(at: shown + 8 * slot, count: count, in: image) else {
                 throw refuse("level2_kernel_pgt at \(shown) has no contents")
             }
+            if let other = unknownTable(entries, at: slot, besides: tables, image) {
+                throw refuse(
+                    "the page at \(other) shows the image as level2_kernel_pgt does, and no root table that kperm knows "
+                        + "leads there: code that runs by it would find the pages where they were")
+            }
             var after: [UInt8] = []
             for (i, entry) in entries.enumerated() {
                 let base = first + UInt64(i) << largePage
@@ -138,6 +143,39 @@ enum Bake {
                         reason: "the image is mapped page by page",
                         evidence: "\(count) entries of the page table at \(level2), from \(offset)"))
             }
+        }
+
+        /// A page with the same entries that is none of the tables: a root table that has no name (the PVH entry's, in a
+        /// kernel that lists functions only) would lead to it.
+        private func unknownTable(
+            _ entries: [UInt64], at slot: UInt64, besides tables: [VirtualAddress], _ image: borrowing KernelImage
+        ) -> VirtualAddress? {
+            // An identity mapping has the same entries; it shows no virtual address of the image.
+            let known = tables + Rules.rootTables.flatMap { secondLevels(from: $0, image) }
+            let offset = Int(8 * slot)
+            for (page, entry) in map.entries.enumerated() where entry.fileBytes >= offset + 8 {
+                let address = map.virtualBase + UInt64(page * pageSize)
+                guard image.file.bytes.load(entry.fileOffset + offset, as: UInt64.self) == entries.first,
+                    map.words(at: address + 8 * slot, count: entries.count, in: image) == entries
+                else { continue }
+                if !known.contains(address) { return address }
+            }
+            return nil
+        }
+
+        /// All second-level tables of the image that a root table leads to.
+        private func secondLevels(from root: String, _ image: borrowing KernelImage) -> [VirtualAddress] {
+            guard let root = analysis.symbols.optional(root)?.address else { return [] }
+            func below(_ tables: [VirtualAddress]) -> [VirtualAddress] {
+                tables.flatMap { map.words(at: $0, count: entriesPerTable, in: image) ?? [] }.compactMap { entry in
+                    let physical = PhysicalAddress(entry & addressMask)
+                    guard entry & 1 == 1, entry & pageSizeBit == 0, map.physicalRange.contains(physical) else {
+                        return nil
+                    }
+                    return map.virtualBase + (physical - map.physicalBase)
+                }
+            }
+            return below(below([root]))
         }
 
         /// The second-level table that shows the start of the image, from a root table, if the root has one.
