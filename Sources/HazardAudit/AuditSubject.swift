@@ -32,12 +32,14 @@ public struct AuditSubject: Sendable {
     private let names: [String]
     /// The kernel's own page map and pins; nil for a module.
     public let kernel: KernelAnalysis?
+    /// What a module's relocations left open; nil for a kernel.
+    public let module: ModuleRemarks?
     /// Pages that no permutation moves.
     private let still: Set<Int>
 
     init(
         file: String, sections: [Section], symbols: [Symbol], names: [String], index: AddressIndex,
-        kernel: KernelAnalysis?
+        kernel: KernelAnalysis?, module: ModuleRemarks? = nil
     ) {
         self.file = file
         self.sections = sections.sorted { $0.address < $1.address }
@@ -45,6 +47,7 @@ public struct AuditSubject: Sendable {
         self.names = names
         self.index = index
         self.kernel = kernel
+        self.module = module
         still =
             kernel.map { kernel in
                 var still = Set(kernel.pins.flatMap(\.pages))

@@ -91,11 +91,19 @@ public struct Symbol: Equatable, Sendable {
     /// In bytes.
     public var size: UInt64 { UInt64(byteCount) }
     public var end: VirtualAddress { value + size }
+
+    /// The same symbol somewhere else, as when a relocatable object gets addresses.
+    public func moved(to value: VirtualAddress) -> Symbol {
+        Symbol(
+            value: value, byteCount: byteCount, nameOffset: nameOffset, index: index, section: section, kind: kind)
+    }
 }
 
 /// A relocation of an allocated section.
 public struct Relocation: Equatable, Sendable {
-    /// The address of the field.
+    /// The section with the field.
+    public let section: Int
+    /// The address of the field; in a relocatable object its place in the section.
     public let address: VirtualAddress
     public let type: UInt32
     public let symbol: Int

@@ -256,8 +256,9 @@ extension KernelImage {
                 }
                 body(
                     Relocation(
-                        address: VirtualAddress(rela.r_offset), type: UInt32(truncatingIfNeeded: rela.r_info),
-                        symbol: Int(rela.r_info >> 32), addend: rela.r_addend))
+                        section: section.info, address: VirtualAddress(rela.r_offset),
+                        type: UInt32(truncatingIfNeeded: rela.r_info), symbol: Int(rela.r_info >> 32),
+                        addend: rela.r_addend))
             }
         }
     }

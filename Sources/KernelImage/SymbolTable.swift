@@ -130,7 +130,8 @@ public struct AddressIndex: Sendable {
     private static let reach = 16
     private var large: [Int32] = []
 
-    init(_ symbols: [Symbol], _ range: Range<VirtualAddress>) {
+    /// An index over the symbols that have their addresses in `range`.
+    public init(_ symbols: [Symbol], _ range: Range<VirtualAddress>) {
         base = range.lowerBound
         self.symbols = symbols
         let lower = range.lowerBound.rawValue
