@@ -40,6 +40,8 @@ public struct Instruction: Equatable, Sendable {
     public let operands: [Operand]
     /// What a memory operand's index is multiplied by.
     public let scale: Int
+    /// How many bytes of memory an operand names; 0 without one.
+    public let width: Int
     /// General registers that it reads as operands of their own, in whole or in part.
     public let reads: GeneralRegisters
     /// General registers that it may write, in whole or in part, named or not; a call writes more than this.
@@ -135,7 +137,8 @@ public struct Decoder: ~Copyable {
         if let known { return known }
         return MissingOpcode.begins(bytes).map {
             Instruction(
-                address: address, size: $0.bytes.count, mnemonic: $0.mnemonic, operands: [], scale: 1, reads: [],
+                address: address, size: $0.bytes.count, mnemonic: $0.mnemonic, operands: [], scale: 1, width: 0,
+                reads: [],
                 writes: [],
                 flow: .next)
         }
@@ -160,7 +163,7 @@ public struct Decoder: ~Copyable {
             unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
         }
         var operands: [Operand] = []
-        var scale = 1
+        var (scale, width) = (1, 0)
         var (reads, writes) = (GeneralRegisters(), GeneralRegisters())
         if let detail = unsafe raw.pointee.detail {
             let count = unsafe Int(detail.pointee.x86.op_count)
@@ -169,7 +172,7 @@ public struct Decoder: ~Copyable {
                 for i in 0..<min(count, all.count) {
                     let operand = unsafe all[i]
                     operands.append(translate(operand))
-                    if operand.type == X86_OP_MEM { scale = Int(operand.mem.scale) }
+                    if operand.type == X86_OP_MEM { (scale, width) = (Int(operand.mem.scale), Int(operand.size)) }
                     guard operand.type == X86_OP_REG else { continue }
                     let register = Self.registers[Int(operand.reg.rawValue)].general
                     if operand.access & UInt8(CS_AC_READ.rawValue) != 0 { reads.formUnion(register) }
@@ -192,7 +195,7 @@ public struct Decoder: ~Copyable {
         return Instruction(
             address: VirtualAddress(address), size: Int(unsafe raw.pointee.size), mnemonic: mnemonic,
             operands: operands,
-            scale: scale, reads: reads, writes: writes, flow: flow)
+            scale: scale, width: width, reads: reads, writes: writes, flow: flow)
     }
 
     /// What capstone's registers are called, and the general registers that they are parts of.

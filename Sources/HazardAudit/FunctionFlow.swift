@@ -3,26 +3,36 @@
 // Follows values through a function, along all its paths, until nothing new is
 // learnt: an abstract interpretation over Value.swift. What an instruction does
 // that is not modelled makes what it writes other, so that a value is never
-// claimed where it might not be; memory other than the stack is not followed.
+// claimed where it might not be. Of memory the stack is followed here; what
+// other memory may hold, the one who asks says.
 
 import Addressing
 import Disassembly
 
 /// What may be in registers and stack slots before each block of a function.
 struct FunctionFlow {
+    /// What a function's own code does not say.
+    struct Surroundings {
+        /// What a load from a place outside the stack gives.
+        var memory: (_ place: Value, Instruction) -> Value
+        /// What a call gives; nil when it leaves all registers alone.
+        var returned: (Instruction, MachineState) -> Value? = { _, _ in .other }
+        /// Whether code that no branch leads to is followed, too.
+        var followsUnreached = true
+    }
+
     let unit: CodeUnit
-    private let memory: (VirtualAddress, VirtualAddress) -> Value
+    private let surroundings: Surroundings
     private(set) var entries: [MachineState?]
     /// False when paths were too many to follow to the end.
     private(set) var isSettled = true
 
-    /// - Parameter memory: what a load from an address gives, by the instruction there.
-    init(_ unit: CodeUnit, memory: @escaping (VirtualAddress, VirtualAddress) -> Value) {
+    init(_ unit: CodeUnit, _ surroundings: Surroundings) {
         self.unit = unit
-        self.memory = memory
+        self.surroundings = surroundings
         entries = Array(repeating: nil, count: unit.blocks.count)
         var open: [Int] = []
-        for (i, root) in unit.roots.enumerated() {
+        for (i, root) in unit.roots.enumerated() where i == 0 || surroundings.followsUnreached {
             var state = i == 0 ? MachineState.entry : MachineState()
             if i > 0 { state[.rsp] = .other }
             entries[root] = state
@@ -36,6 +46,7 @@ struct FunctionFlow {
                 break
             }
             for i in unit.blocks[number].range { step(unit.instructions[i], &state) }
+            state.compared = nil
             for next in unit.blocks[number].successors {
                 if entries[next] == nil {
                     entries[next] = state
@@ -51,9 +62,11 @@ struct FunctionFlow {
     init(_ unit: CodeUnit, reads: [VirtualAddress], base: VirtualAddress) {
         var numbers: [VirtualAddress: UInt64] = [:]
         for (i, read) in reads.enumerated() { numbers[read] = 1 << UInt64(i) }
-        self.init(unit) { place, reader in
-            place == base ? numbers[reader].map { Value(bases: $0) } ?? .other : .other
-        }
+        self.init(
+            unit,
+            Surroundings { place, reader in
+                place.constant == base.rawValue ? numbers[reader.address].map { Value(bases: $0) } ?? .other : .other
+            })
     }
 
     /// Shows every instruction with what holds before it.
@@ -81,11 +94,19 @@ struct FunctionFlow {
         let bytes = UInt64(bitPattern: displacement)
         if base == "rip" { return .constant(next.rawValue &+ bytes) }
         func part(_ name: String?) -> Value? { name.map { GeneralRegister(name: $0).map { state[$0] } ?? .other } }
-        var value = part(base) ?? .constant(0)
-        if let factor = part(index) {
-            value = sum(value, scale == 1 ? factor : factor.constant.map { .constant($0 &* UInt64(scale)) } ?? .other)
+        var value: Value
+        switch (part(base), part(index)) {
+        case (let base?, let index?):
+            value =
+                operand.isIndexedByItself
+                ? base.multiplied(by: UInt64(scale + 1)) : base.plus(index.multiplied(by: UInt64(scale)))
+        case (let base?, nil): value = base
+        case (nil, let index?): value = index.multiplied(by: UInt64(scale))
+        case (nil, nil): return .constant(bytes)
         }
-        return value.adding(bytes)
+        let sum = Root.number(bytes)
+        value = sum.isPlainNumber ? value.adding(bytes) : value.plus(.constant(bytes))
+        return value
     }
 
     /// What a place read by an operand may hold.
@@ -94,45 +115,41 @@ struct FunctionFlow {
         case .immediate(let value): return .constant(UInt64(bitPattern: value))
         case .register(let name):
             guard let register = GeneralRegister(name: name) else { return .other }
-            let value = state[register]
             switch GeneralRegister.width(of: name) {
-            case 64: return value
-            case 32:
-                if let number = value.constant { return .constant(number & 0xffff_ffff) }
-                var half = Value.made(from: value)
-                half.bases = value.bases
-                return half
-            default: return .other
+            case 64: return state[register]
+            case 32: return state[register].low
+            case let bits:
+                // The second byte of a register is not followed.
+                return name.hasSuffix("h") ? .other : state[register].low.upTo(1 << UInt64(bits) - 1)
             }
         case .memory:
-            if let slot = Self.slot(operand, state) { return state.slots[slot] ?? .other }
-            let place = Self.address(operand, scale: instruction.scale, next: instruction.next, state)
-            return place.constant.map { memory(VirtualAddress($0), instruction.address) } ?? .other
+            let value: Value
+            if let slot = Self.slot(operand, state) {
+                value = state.slots[slot] ?? .other
+            } else {
+                let place = Self.address(operand, scale: instruction.scale, next: instruction.next, state)
+                value = surroundings.memory(place, instruction)
+            }
+            switch instruction.width {
+            case 1, 2: return value.upTo(1 << UInt64(8 * instruction.width) - 1)
+            case 4: return value.low
+            default: return value
+            }
         }
     }
 
-    static func sum(_ a: Value, _ b: Value) -> Value {
-        if let number = b.constant, number < 1 << 20 || number > UInt64.max - 1 << 20 || a.constant != nil {
-            return a.adding(number)
-        }
-        if let number = a.constant, number < 1 << 20 || number > UInt64.max - 1 << 20 { return b.adding(number) }
-        // The kernel's own offset between an image address and a number: x - __START_KERNEL_map.
-        if let number = b.constant, number == 1 << 31 { return a.adding(number) }
-        if let number = a.constant, number == 1 << 31 { return b.adding(number) }
-        return Value.made(from: a, b)
-    }
-
-    private func write(_ value: Value, to operand: Operand?, _ state: inout MachineState) {
+    private func write(_ value: Value, to operand: Operand?, _ instruction: Instruction, _ state: inout MachineState) {
         switch operand {
         case .register(let name):
             guard let register = GeneralRegister(name: name) else { return }
+            state.forgetComparison(of: register)
             switch GeneralRegister.width(of: name) {
             case 64: state[register] = value
-            case 32: state[register] = value.constant.map { .constant($0 & 0xffff_ffff) } ?? value
+            case 32: state[register] = value.constant.map { .constant($0 & 0xffff_ffff) } ?? value.low
             default: state[register] = .other
             }
         case .memory:
-            if let operand, let slot = Self.slot(operand, state) { state.slots[slot] = value }
+            if let operand, let slot = Self.slot(operand, state) { state.store(value, instruction.width, at: slot) }
         case .immediate, nil: break
         }
     }
@@ -142,53 +159,122 @@ struct FunctionFlow {
         func value(_ i: Int) -> Value {
             i < operands.count ? read(operands[i], instruction, state) : .other
         }
+        func write(_ value: Value) { self.write(value, to: operands.first, instruction, &state) }
         switch instruction.mnemonic {
-        case "mov", "movabs": write(value(1), to: operands.first, &state)
+        case "mov", "movabs", "movzx", "movsxd": write(value(1))
         case "lea" where operands.count == 2:
-            write(
-                Self.address(operands[1], scale: instruction.scale, next: instruction.next, state),
-                to: operands.first, &state)
-        case "add" where operands.count == 2:
-            write(Self.sum(value(0), value(1)), to: operands.first, &state)
-        case "inc" where operands.count == 1: write(value(0).adding(1), to: operands.first, &state)
-        case "dec" where operands.count == 1: write(value(0).adding(.max), to: operands.first, &state)
-        case "sub" where operands.count == 2:
-            if let number = value(1).constant {
-                write(Self.sum(value(0), .constant(0 &- number)), to: operands.first, &state)
-            } else {
-                write(Value.made(from: value(0), value(1)), to: operands.first, &state)
-            }
-        case "xor" where operands.count == 2 && operands[0] == operands[1]:
-            write(.constant(0), to: operands.first, &state)
-        case "or", "and", "xor", "shl", "shr", "sar", "imul", "rol", "ror", "not", "neg", "sbb", "adc":
+            write(Self.address(operands[1], scale: instruction.scale, next: instruction.next, state))
+        case "add" where operands.count == 2: write(value(0).plus(value(1)))
+        case "inc" where operands.count == 1: write(value(0).adding(1))
+        case "dec" where operands.count == 1: write(value(0).adding(.max))
+        case "sub" where operands.count == 2: write(value(0).minus(value(1)))
+        case "and" where operands.count == 2: write(value(0).and(value(1)))
+        case "shl" where operands.count == 2:
+            write(value(1).constant.map { value(0).multiplied(by: 1 << ($0 & 63)) } ?? .made(from: value(0)))
+        case "imul" where operands.count == 3:
+            write(value(2).constant.map { value(1).multiplied(by: $0) } ?? .made(from: value(1)))
+        case "xor" where operands.count == 2 && operands[0] == operands[1]: write(.constant(0))
+        case "or", "xor", "shr", "sar", "imul", "rol", "ror", "not", "neg", "sbb", "adc":
             var made = value(0)
             for i in operands.indices.dropFirst() { made = Value.made(from: made, value(i)) }
-            write(Value.made(from: made), to: operands.first, &state)
+            write(Value.made(from: made))
         case "push" where operands.count == 1:
             let pushed = value(0)
             state[.rsp] = state[.rsp].adding(UInt64(bitPattern: -8))
-            if let slot = state[.rsp].stackOffset { state.slots[slot] = pushed }
+            if let slot = state[.rsp].stackOffset { state.store(pushed, 8, at: slot) }
         case "pop" where operands.count == 1:
             let popped = state[.rsp].stackOffset.flatMap { state.slots[$0] } ?? .other
             state[.rsp] = state[.rsp].adding(8)
-            write(popped, to: operands.first, &state)
+            write(popped)
         case "leave":
             state[.rsp] = state[.rbp].adding(8)
             state[.rbp] = .other
         case "call":
+            guard let result = surroundings.returned(instruction, state) else { break }
             for register in GeneralRegister.all where GeneralRegisters.callerSaved.contains(register) {
                 state[register] = .other
             }
+            state[.rax] = result
+            state.compared = nil
+        case "cmp" where operands.count == 2:
+            state.compared = MachineState.Comparison(first: operands[0], second: operands[1])
         case "cmp", "test", "nop": break
         case let name where name.hasPrefix("cmov") && operands.count == 2:
-            write(value(0).merged(value(1)), to: operands.first, &state)
+            let chosen = chosen(by: name.dropFirst(4), operands, value(0), value(1), state)
+            let compared = state.compared
+            write(chosen)
+            if operands.first != compared?.first && operands.first != compared?.second { state.compared = compared }
+        case "rep stosq", "rep movsq", "rep stosb", "rep movsb", "rep stosd", "rep movsd":
+            clear(instruction, &state)
+            fallthrough
         default:
             for register in GeneralRegister.all where instruction.writes.contains(register) {
                 state[register] = .other
+                state.forgetComparison(of: register)
             }
             for operand in operands.prefix(1) {
-                if let slot = Self.slot(operand, state) { state.slots[slot] = .other }
+                if let slot = Self.slot(operand, state) { state.store(.other, max(instruction.width, 1), at: slot) }
             }
         }
+    }
+
+    /// What a string instruction leaves of the slots that it writes.
+    private func clear(_ instruction: Instruction, _ state: inout MachineState) {
+        guard let from = state[.rdi].stackOffset, let count = state[.rcx].constant, count < 512 else { return }
+        let bytes =
+            count * UInt64(instruction.mnemonic.hasSuffix("q") ? 8 : instruction.mnemonic.hasSuffix("d") ? 4 : 1)
+        for slot in state.slots.keys where slot &- from < bytes { state.slots[slot] = nil }
+        guard instruction.mnemonic.hasPrefix("rep stos"), state[.rax].constant == 0 else { return }
+        for slot in stride(from: 0, to: bytes, by: 8) {
+            state.store(.constant(0), Int(min(8, bytes - slot)), at: from &+ slot)
+        }
+    }
+
+    /// What a conditional move leaves, which may be the smaller or the larger one of what was compared.
+    private func chosen(
+        by condition: Substring, _ operands: [Operand], _ old: Value, _ new: Value, _ state: MachineState
+    ) -> Value {
+        guard let compared = state.compared else { return old.merged(new) }
+        func same(_ a: Operand, _ b: Operand) -> Bool {
+            guard case .register(let first) = a, case .register(let second) = b else { return a == b }
+            return GeneralRegister(name: first) == GeneralRegister(name: second)
+        }
+        let isInOrder = same(compared.first, operands[0]) && same(compared.second, operands[1])
+        let isReversed = same(compared.first, operands[1]) && same(compared.second, operands[0])
+        guard isInOrder || isReversed else { return old.merged(new) }
+        switch condition {
+        case "a", "ae", "g", "ge": return isInOrder ? old.smaller(new) : old.larger(new)
+        case "b", "be", "l", "le": return isInOrder ? old.larger(new) : old.smaller(new)
+        default: return old.merged(new)
+        }
+    }
+}
+
+extension Operand {
+    /// `[rax + rax * 2]`: a product, not a sum.
+    fileprivate var isIndexedByItself: Bool {
+        if case .memory(let base?, let index?, _) = self { base == index } else { false }
+    }
+}
+
+extension MachineState {
+    /// Puts a value into the stack, and the parts of a number where they can be read on their own.
+    mutating func store(_ value: Value, _ width: Int, at slot: UInt64) {
+        slots[slot] = value
+        for part in stride(from: 2, to: max(width, 2), by: 2) {
+            slots[slot &+ UInt64(part)] = value.constant.map { .constant($0 >> UInt64(8 * part)) }
+        }
+    }
+
+    mutating func forgetComparison(of register: GeneralRegister) {
+        func names(_ operand: Operand) -> Bool {
+            switch operand {
+            case .register(let name): GeneralRegister(name: name) == register
+            case .memory(let base, let index, _):
+                [base, index].contains { $0.flatMap(GeneralRegister.init(name:)) == register }
+            case .immediate: false
+            }
+        }
+        if let compared, names(compared.first) || names(compared.second) { self.compared = nil }
     }
 }
