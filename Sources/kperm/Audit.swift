@@ -8,41 +8,77 @@ import KernelRewrite
 struct Audit: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "audit",
-        abstract: "Find what a permutation could make wrong: code that turns virtual addresses into physical ones.",
+        abstract: "Find what a permutation could make wrong: whatever goes by physical addresses.",
         discussion: """
-            Finds every instruction of a kernel that reads the offset between virtual and physical addresses, and \
+            Of a kernel: finds every instruction that reads the offset between virtual and physical addresses, and \
             follows what was read, along all paths, to where it is added to an address. A site is understood when all \
             of those places are known, with the register that holds the address. Constants must lie on pages that \
             `kperm permute` pins; one that does not is an error (status 1).
 
+            Of a kernel and of modules: follows addresses of static objects and of stacks to the interfaces that hand \
+            them to devices, through up to four callers, tables of pointers, lists and structures. An object is a \
+            hazard when the bytes that get out lie in two frames that may be no neighbours; suspicious when that \
+            depends on what is not known here.
+
             Needs no relocations and, for a vmlinuz, no other file.
             """)
 
-    @Argument(help: "A kernel image: vmlinux or vmlinuz.", completion: .file())
-    var image: String
+    @Argument(
+        help: "Kernel images (vmlinux or vmlinuz), modules (.ko) or other relocatable objects.", completion: .file())
+    var images: [String] = []
 
-    @Flag(help: "List every site.")
+    @Flag(help: "List every translation site.")
     var sites = false
 
-    @Flag(help: "Print JSON.")
+    @Flag(help: "List every object that crosses a page.")
+    var objects = false
+
+    @OptionGroup var flows: FlowOptions
+
+    @Flag(help: "Print JSON: an object for one file, a list for several.")
     var json = false
 
+    func validate() throws {
+        if images.isEmpty, flows.explain == nil { throw ValidationError("Missing expected argument '<images> ...'") }
+    }
+
     func run() throws {
-        let subject = try subject()
-        progress("\(image): following the code")
-        let report = SiteReport(TranslationSites(subject), showsAll: sites)
-        if json { try printJSON(report) } else { report.print() }
-        guard report.unpinned.isEmpty else {
-            throw CommandFailure.check("\(image): \(report.unpinned.count) constants lie on pages that would move")
+        if let rule = flows.explain {
+            try flows.printRules(rule)
+            if images.isEmpty { return }
+        }
+        var reports: [AuditReport] = []
+        for image in images {
+            progress("\(image): following the code")
+            let subject = try Self.subject(image)
+            reports.append(AuditReport(subject, options: flows, showsSites: sites, showsObjects: objects))
+        }
+        if json {
+            if reports.count == 1 { try printJSON(reports[0]) } else { try printJSON(reports) }
+        } else {
+            for report in reports {
+                if reports.count > 1 { print("\(report.file):") }
+                report.print()
+            }
+        }
+        for report in reports {
+            if let unpinned = report.sites?.unpinned, !unpinned.isEmpty {
+                throw CommandFailure.check("\(report.file): \(unpinned.count) constants lie on pages that would move")
+            }
+        }
+        if let limit = flows.failOn, let report = reports.first(where: { $0.flows.fails(limit) }) {
+            throw CommandFailure.check("\(report.file): findings that are \(limit.rawValue) or worse")
         }
     }
 
-    private func subject() throws -> AuditSubject {
-        if try isCompressed(image) {
-            let kernel = try attempt { () throws(RewriteError) in try CompressedKernel.open(image) }
+    private static func subject(_ path: String) throws -> AuditSubject {
+        if try isCompressed(path) {
+            let kernel = try attempt { () throws(RewriteError) in try CompressedKernel.open(path) }
             return try attempt { () throws(RewriteError) in try AuditSubject.kernel(kernel.kernel) }
         }
-        let kernel = try openImage(image)
-        return try attempt { () throws(RewriteError) in try AuditSubject.kernel(kernel) }
+        let image = try openImage(path)
+        return try attempt { () throws(RewriteError) in
+            AuditSubject.isRelocatable(image) ? try AuditSubject.module(image) : try AuditSubject.kernel(image)
+        }
     }
 }

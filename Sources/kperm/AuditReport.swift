@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: MIT
+
+// What `kperm audit` says of objects that get to devices, and its options for
+// that.
+
+import Addressing
+public import ArgumentParser
+public import HazardAudit
+
+extension FlowReading: ExpressibleByArgument {}
+extension Rule.Severity: ExpressibleByArgument {}
+
+/// Options for flows of addresses to devices.
+struct FlowOptions: ParsableArguments {
+    @Option(
+        name: .customLong("as"),
+        help: ArgumentHelp(
+            "Take its objects as those of a permuted kernel (image), of one without the rewritten translation "
+                + "(untranslated), or of a module. Default: a kernel as image, a relocatable object as module.",
+            valueName: "reading"))
+    var reading: FlowReading?
+
+    @Option(help: ArgumentHelp("Exit with status 1 when a finding is this or worse.", valueName: "severity"))
+    var failOn: Rule.Severity?
+
+    @Option(help: ArgumentHelp("Print what a rule knows, and where from; `all` prints every one.", valueName: "rule"))
+    var explain: String?
+
+    func validate() throws {
+        if failOn == .safe { throw ValidationError("--fail-on takes suspicious or hazard.") }
+    }
+
+    /// Prints rules by name.
+    func printRules(_ name: String) throws {
+        let rules = Rule.all.filter { name == "all" || $0.name == name || $0.functions.contains(name) }
+        guard !rules.isEmpty else {
+            let known = Rule.all.map(\.name).reduce(into: [String]()) { if !$0.contains($1) { $0.append($1) } }
+            throw CommandFailure.input("no rule '\(name)': there are \(known.joined(separator: ", "))")
+        }
+        for rule in rules {
+            print("\(rule.name) (\(rule.severity.rawValue) at worst)")
+            if !rule.functions.isEmpty { print("  functions: \(rule.functions.joined(separator: ", "))") }
+            print("  reason:    \(rule.reason)")
+            print("  evidence:  \(rule.evidence)")
+        }
+    }
+}
+
+/// What is said of one file.
+struct AuditReport: Encodable {
+    let file: String
+    /// Of a kernel.
+    let sites: SiteReport?
+    let crossing: CrossingReport
+    let flows: FlowReport
+
+    init(_ subject: AuditSubject, options: FlowOptions, showsSites: Bool, showsObjects: Bool) {
+        file = subject.file
+        sites = subject.kernel == nil ? nil : SiteReport(TranslationSites(subject), showsAll: showsSites)
+        crossing = CrossingReport(CrossingObject.all(in: subject), showsAll: showsObjects)
+        let reading = options.reading ?? (subject.kernel == nil ? .module : .image)
+        flows = FlowReport(DataFlows(subject, as: reading), subject, as: reading)
+    }
+
+    func print() {
+        sites?.print()
+        crossing.print()
+        flows.print()
+    }
+}
+
+/// Objects that cross a page.
+struct CrossingReport: Encodable {
+    struct Object: Encodable {
+        let name: String
+        let kind: CrossingObject.Kind
+        let address: String
+        let size: UInt64
+        let section: String
+        let pages: Int
+        let pageClass: String?
+        let mayStraddle: Bool
+
+        init(_ object: CrossingObject) {
+            name = object.name
+            kind = object.kind
+            address = object.address.description
+            size = object.size
+            section = object.section
+            pages = object.pages
+            pageClass = object.pageClass
+            mayStraddle = object.mayStraddle
+        }
+    }
+
+    let data: Int
+    let functions: Int
+    /// Smaller than a page.
+    let smallData: Int
+    /// Their frames may be no neighbours.
+    let straddling: Int
+    /// All of them, when asked for.
+    let objects: [Object]?
+
+    init(_ all: [CrossingObject], showsAll: Bool) {
+        data = all.count { $0.kind == .data }
+        functions = all.count { $0.kind == .function }
+        smallData = all.count { $0.kind == .data && $0.isSmall }
+        straddling = all.count(where: \.mayStraddle)
+        objects = showsAll ? all.map(Object.init) : nil
+    }
+
+    func print() {
+        Swift.print(
+            "objects that cross a page: \(data), \(smallData) of them smaller than one; functions: \(functions); "
+                + "\(straddling) of both may lie in frames that are no neighbours")
+        for object in objects ?? [] {
+            Swift.print(
+                "  \(object.name) (\(object.address), \(object.size) bytes in \(object.pages) pages of "
+                    + "\(object.section), class \(object.pageClass ?? "none")): "
+                    + (object.mayStraddle ? "may straddle" : "stays together"))
+        }
+    }
+}
+
+/// Flows as JSON and as text.
+struct FlowReport: Encodable {
+    struct Finding: Encodable {
+        let severity: Rule.Severity
+        let rule: String
+        let object: String
+        let symbol: String
+        let section: String
+        let address: String?
+        let size: UInt64
+        let crossesPage: Bool
+        let site: String
+        let reason: String
+        let evidence: String
+        let path: [String]
+
+        init(_ finding: FlowFinding) {
+            severity = finding.severity
+            rule = finding.rule.name
+            object = finding.object
+            symbol = finding.symbol
+            section = finding.section
+            address = finding.address?.description
+            size = finding.size
+            crossesPage = finding.crossesPage
+            site = finding.path.last ?? finding.site.description
+            reason = finding.reason
+            evidence = finding.rule.evidence
+            path = finding.path
+        }
+    }
+
+    let reading: FlowReading
+    let functions: Int
+    let findings: [Finding]
+    /// Functions with too many paths to follow.
+    let skippedFunctions: [String]
+    /// Relocations of a module that could not be carried out.
+    let skippedRelocations: Int
+
+    init(_ flows: DataFlows, _ subject: AuditSubject, as reading: FlowReading) {
+        self.reading = reading
+        functions = flows.functions
+        findings = flows.findings.map(Finding.init)
+        skippedFunctions = flows.skipped
+        skippedRelocations = subject.module?.skipped ?? 0
+    }
+
+    func print(showsSafe: Bool = true) {
+        let count = Dictionary(grouping: findings, by: \.severity).mapValues(\.count)
+        Swift.print(
+            "flows to devices: \(count[.hazard] ?? 0) hazard, \(count[.suspicious] ?? 0) suspicious, "
+                + "\(count[.safe] ?? 0) safe, in \(functions) functions, read as \(reading.rawValue)")
+        for finding in findings where showsSafe || finding.severity != .safe {
+            Swift.print("  \(finding.severity.rawValue): \(finding.object) (\(finding.size) bytes): \(finding.reason)")
+            Swift.print("    \(finding.rule), by \(finding.path.joined(separator: " -> "))")
+        }
+        for function in skippedFunctions { Swift.print("  skipped: \(function): too many paths") }
+        if skippedRelocations > 0 { Swift.print("  skipped: \(skippedRelocations) relocations") }
+    }
+
+    /// Whether a finding is as bad as asked for.
+    func fails(_ limit: Rule.Severity?) -> Bool {
+        limit.map { limit in findings.contains { $0.severity >= limit } } ?? false
+    }
+}
