@@ -103,6 +103,7 @@ extension Value {
 
     func smaller(_ other: Value) -> Value {
         if let constant, let second = other.constant { return .constant(min(constant, second)) }
+        guard isCounting, other.isCounting else { return merged(other) }
         for (one, two) in [(self, other), (other, self)] {
             if !one.isOther, !one.roots.isEmpty, one.roots.allSatisfy({ $0.form == .restOfPage }) { return one }
             if one.isPlainNumber, two.constant == nil, let last = one.roots.compactMap(\.last).max(),
@@ -116,6 +117,7 @@ extension Value {
 
     func larger(_ other: Value) -> Value {
         if let constant, let second = other.constant { return .constant(max(constant, second)) }
+        guard isCounting, other.isCounting else { return merged(other) }
         for (one, two) in [(self, other), (other, self)] {
             if let least = one.constant, two.constant == nil, Root.number(least).last != nil {
                 return Value(roots: [Root(offset: least, step: 1, span: 1 << 40)])
@@ -123,6 +125,9 @@ extension Value {
         }
         return merged(other)
     }
+
+    /// Whether it may be compared as a number: no offset that translates.
+    private var isCounting: Bool { bases == 0 && translation.isEmpty }
 
     private var hasProduct: Bool { roots.contains { $0.factor != 1 } }
 
@@ -142,7 +147,7 @@ extension Value {
     private func moved(by numbers: Value) -> Value {
         var sums: [Root] = []
         for root in roots { sums += numbers.roots.map { root + $0 } }
-        return Value(roots: Self.union([], sums), bases: bases, translation: translation, isOther: isOther)
+        return Value(roots: Self.union([], sums), isOther: isOther || bases != 0 || sums.isEmpty)
     }
 
     private func translated(_ other: Value) -> Value {

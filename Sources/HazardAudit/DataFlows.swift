@@ -54,11 +54,15 @@ private struct FlowSearch {
     private var events: [VirtualAddress: FunctionEvents] = [:]
     private(set) var found: [Exposure] = []
     private(set) var skipped: Set<String> = []
+    /// Whether all of its functions are followed.
+    private let isSmall: Bool
     var functions: Int { units.count }
 
     init(_ subject: AuditSubject) {
         self.subject = subject
         memory = StaticMemory(subject)
+        let code = subject.sections.filter(\.isExecutable).reduce(0) { $0 + $1.bytes.count }
+        isSmall = subject.kernel == nil && code < Self.small
         var names: [String: [Rule]] = [:]
         for rule in Rule.all { for name in rule.functions { names[name, default: []].append(rule) } }
         var rules: [VirtualAddress: [Rule]] = [:]
@@ -70,8 +74,6 @@ private struct FlowSearch {
     }
 
     mutating func run() {
-        let code = subject.sections.filter(\.isExecutable).reduce(0) { $0 + $1.bytes.count }
-        let isSmall = subject.kernel == nil && code < Self.small
         if isSmall {
             let reader = CodeReader(subject)
             for symbol in subject.symbols where symbol.kind == .function && !subject.isPart(symbol) {
@@ -81,13 +83,18 @@ private struct FlowSearch {
             }
             followAll()
         }
-        var open = isSmall ? Array(units.keys) : around(Set(rules.keys), withTranslations: true)
+        var open = isSmall ? Array(units.keys) : around(calledForHarm, withTranslations: true)
         var obligations = look(at: open.sorted(), for: [:])
         for _ in 0..<Self.depth where !obligations.isEmpty {
             open = isSmall ? Array(units.keys) : around(Set(obligations.keys), withTranslations: false)
             obligations = look(at: open.sorted(), for: obligations)
         }
         found = found.flatMap { fromFields($0) }
+    }
+
+    /// Interfaces by which something may come to harm, and not only in functions that translate addresses themselves.
+    private var calledForHarm: Set<VirtualAddress> {
+        Set(rules.filter { $0.value.contains { $0.severity != .safe && $0.reach != .prints } }.keys)
     }
 
     /// Follows all functions until static memory holds nothing new.
@@ -174,6 +181,7 @@ private struct FlowSearch {
                 if !mine.starts.isEmpty { found.append(mine) }
                 mine.starts = exposure.starts.filter { if case .argument = $0.origin { true } else { false } }
                 // An interface that calls another one is known by its own rule.
+                guard exposure.rule.severity != .safe || isSmall else { continue }
                 if !mine.starts.isEmpty, rules[start] == nil {
                     next[start, default: Obligations()].exposures.append(mine)
                 }

@@ -243,7 +243,7 @@ struct ExposureFinder {
 
     /// Pointers on the stack that have a number where a transfer's length is.
     private mutating func transfersOnStack(_ rule: Rule, _ state: MachineState, _ path: [VirtualAddress]) {
-        for (slot, value) in state.slots.sorted(by: { $0.key < $1.key }) {
+        for (slot, value) in zip(state.slots.places, state.slots.values) {
             let objects = value.roots.filter { root in
                 root.origin == .number && subject.section(at: VirtualAddress(root.offset)) != nil
             }

@@ -223,7 +223,7 @@ struct FunctionFlow {
         guard let from = state[.rdi].stackOffset, let count = state[.rcx].constant, count < 512 else { return }
         let bytes =
             count * UInt64(instruction.mnemonic.hasSuffix("q") ? 8 : instruction.mnemonic.hasSuffix("d") ? 4 : 1)
-        for slot in state.slots.keys where slot &- from < bytes { state.slots[slot] = nil }
+        for slot in state.slots.places where slot &- from < bytes { state.slots[slot] = nil }
         guard instruction.mnemonic.hasPrefix("rep stos"), state[.rax].constant == 0 else { return }
         for slot in stride(from: 0, to: bytes, by: 8) {
             state.store(.constant(0), Int(min(8, bytes - slot)), at: from &+ slot)

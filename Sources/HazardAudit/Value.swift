@@ -289,8 +289,7 @@ struct Value: Equatable {
 /// Registers and stack slots at one place of a function.
 struct MachineState: Equatable {
     var registers = [Value](repeating: .other, count: 16)
-    /// By bytes from the entry's stack pointer.
-    var slots: [UInt64: Value] = [:]
+    var slots = StackSlots()
     /// What the last comparison was of, while both are as they were.
     var compared: Comparison?
 
@@ -327,17 +326,75 @@ struct MachineState: Equatable {
                 isNew = true
             }
         }
-        for (offset, value) in slots {
-            let merged = value.merged(other.slots[offset] ?? .other)
-            if merged != value {
-                slots[offset] = merged
-                isNew = true
+        if slots != other.slots, slots.merge(other.slots) { isNew = true }
+        return isNew
+    }
+}
+
+/// What is in the stack, by bytes from the stack pointer at entry; what is not listed is other.
+struct StackSlots: Equatable {
+    /// Ascending.
+    private(set) var places: [UInt64] = []
+    private(set) var values: [Value] = []
+
+    subscript(place: UInt64) -> Value? {
+        get {
+            let i = position(place)
+            return i < places.count && places[i] == place ? values[i] : nil
+        }
+        set {
+            let i = position(place)
+            let isListed = i < places.count && places[i] == place
+            switch (newValue, isListed) {
+            case (let value?, true) where value != .other: values[i] = value
+            case (let value?, false) where value != .other:
+                places.insert(place, at: i)
+                values.insert(value, at: i)
+            case (_, true):
+                places.remove(at: i)
+                values.remove(at: i)
+            case (_, false): break
             }
         }
-        for (offset, value) in other.slots where slots[offset] == nil && !value.isPlain {
-            slots[offset] = value.merged(.other)
-            isNew = true
+    }
+
+    private func position(_ place: UInt64) -> Int {
+        var (low, high) = (0, places.count)
+        while low < high {
+            let middle = (low + high) / 2
+            if places[middle] < place { low = middle + 1 } else { high = middle }
         }
+        return low
+    }
+
+    /// Takes in what another path brings; false when nothing is new.
+    mutating func merge(_ other: StackSlots) -> Bool {
+        var isNew = false
+        var merged = StackSlots()
+        merged.places.reserveCapacity(max(places.count, other.places.count))
+        merged.values.reserveCapacity(max(places.count, other.places.count))
+        func add(_ place: UInt64, _ value: Value, _ mine: Value?) {
+            if value != mine ?? .other { isNew = true }
+            guard value != .other else { return }
+            merged.places.append(place)
+            merged.values.append(value)
+        }
+        var (i, j) = (0, 0)
+        while i < places.count || j < other.places.count {
+            let mine = i < places.count ? places[i] : nil
+            let others = j < other.places.count ? other.places[j] : nil
+            if let mine, mine == others {
+                add(mine, values[i].merged(other.values[j]), values[i])
+                (i, j) = (i + 1, j + 1)
+            } else if let mine, others.map({ mine < $0 }) ?? true {
+                add(mine, values[i].merged(.other), values[i])
+                i += 1
+            } else if let others {
+                add(others, other.values[j].merged(.other), nil)
+                j += 1
+            }
+        }
+        if isNew { self = merged }
         return isNew
     }
 }
