@@ -12,6 +12,8 @@ struct Exposure {
     /// Virtual addresses where it may begin.
     var starts: [Root]
     var length: Value
+    /// Where in its page they begin instead, when that was said by number.
+    var offsetInPage: UInt64?
     /// How certain the rule is that this is it.
     var ceiling = Rule.Severity.hazard
     /// The instructions that it goes through, the last first.
@@ -64,13 +66,15 @@ struct ExposureFinder {
 
     private mutating func add(
         _ rule: Rule, _ starts: [Root], _ length: Value, _ path: [VirtualAddress],
-        ceiling: Rule.Severity = .hazard
+        ceiling: Rule.Severity = .hazard, offsetInPage: UInt64? = nil
     ) {
         let traced = starts.filter {
             $0.form == .address && $0.factor == 1 && !$0.isPlainNumber && $0.origin != .many
         }
         guard !traced.isEmpty else { return }
-        exposures.append(Exposure(rule: rule, starts: traced, length: length, ceiling: ceiling, path: path))
+        exposures.append(
+            Exposure(
+                rule: rule, starts: traced, length: length, offsetInPage: offsetInPage, ceiling: ceiling, path: path))
     }
 
     private mutating func apply(_ rule: Rule, _ call: CallEvent) {
@@ -93,9 +97,8 @@ struct ExposureFinder {
                     ceiling: known == nil ? .suspicious : .hazard)
             }
         case .page(let i, let offset, let count):
-            let page = call.argument(i)
-            add(
-                rule, Self.starts(ofPage: page, offset: offset.map(call.argument) ?? .constant(0)), length(count), path)
+            let offset = offset.map(call.argument) ?? .constant(0)
+            add(rule, page: call.argument(i), offset: offset, length(count), path)
         case .physical(let i): handOut(call.argument(i), rule, call.address)
         case .walk(let i), .walkPage(let i): add(rule, call.argument(i).roots, .other, path)
         case .copied(let i): add(rule, call.argument(i).roots, .other, path)
@@ -120,16 +123,13 @@ struct ExposureFinder {
         add(rule, value.roots.filter { $0.form == .physical }.map { $0.with(.address) }, .other, [address])
     }
 
-    /// Where bytes begin that a `struct page` and an offset name.
-    private static func starts(ofPage page: Value, offset: Value) -> [Root] {
-        page.roots.filter { $0.form == .page }.map { root in
-            var start = root.with(.address)
-            // An offset made of the same address leads to it; a number counts from the start of the page.
-            if let number = offset.constant, root.origin == .number, root.isExact || root.step % 4096 == 0 {
-                start.offset = start.offset & ~0xfff &+ number
-            }
-            return start
-        }
+    /// What a `struct page` and an offset in it lead to.
+    private mutating func add(
+        _ rule: Rule, page: Value, offset: Value, _ length: Value, _ path: [VirtualAddress]
+    ) {
+        let starts = page.roots.filter { $0.form == .page }.map { $0.with(.address) }
+        // An offset made of the same address leads to it; a number counts from the start of the page.
+        add(rule, starts, length, path, offsetInPage: offset.constant)
     }
 
     private mutating func apply(_ store: StoreEvent) {
@@ -137,8 +137,9 @@ struct ExposureFinder {
             let length = sibling(of: store, Layout.Entry.length)
             let offset = sibling(of: store, Layout.Entry.offset) ?? .constant(0)
             for rule in Rule.all where rule.reach == (length == nil ? .pages : .entry) {
-                let starts = Self.starts(ofPage: store.value, offset: length == nil ? .constant(0) : offset)
-                add(rule, starts, length ?? .constant(4096), [store.address])
+                add(
+                    rule, page: store.value, offset: length == nil ? .constant(0) : offset, length ?? .constant(4096),
+                    [store.address])
             }
         }
         if store.place.stackOffset == nil { handOut(store.value, .handedOut, store.address) }

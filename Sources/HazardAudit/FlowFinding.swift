@@ -118,8 +118,12 @@ struct FlowJudge {
         switch rule.reach {
         case .eachPage, .pages: return (.safe, rule.reason)
         case .handedOut, .physical: return inPages(start, object, Length(unknown: true))
-        default: return inPages(start, object, length)
+        default: break
         }
+        guard let offset = exposure.offsetInPage else { return inPages(start, object, length) }
+        // What counts is where they begin in whichever page it is.
+        let first = VirtualAddress(start.offset & ~UInt64(pageSize - 1) &+ offset)
+        return inPages(.number(first.rawValue), first..<max(object.upperBound, first + 1), length)
     }
 
     /// Whether no permutation moves any page of an object.
