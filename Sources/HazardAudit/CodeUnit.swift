@@ -83,9 +83,12 @@ struct CodeReader: ~Copyable {
                     leaders.insert(at)
                     unreached.insert(at)
                     follow(from: at)
-                } else {
+                } else if subject.section(at: at).map({ at - $0.address < UInt64($0.bytes.count) }) == true {
                     undecoded.append(at)
                     at = at + 1
+                } else {
+                    // A damaged symbol reaches further than its section.
+                    break
                 }
             }
             extent += 1

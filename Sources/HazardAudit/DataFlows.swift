@@ -202,14 +202,20 @@ private struct FlowSearch {
                     let lengths = one.stores.filter {
                         $0.place.names(field: lengthField)
                             && !$0.place.roots.map(\.origin).filter(store.place.roots.map(\.origin).contains).isEmpty
+                    }.compactMap(\.value.constant)
+                    for root in store.value.roots where root.origin == .number && root.form == .address {
+                        let address = VirtualAddress(root.offset)
+                        guard let object = subject.object(at: address), lengths.count == 1,
+                            subject.section(at: address)?.isExecutable == false
+                        else { continue }
+                        // Offsets of fields are not unique. A length that is the object's shows that it is meant.
+                        guard lengths[0] == object.upperBound - address else { continue }
+                        all.append(
+                            Exposure(
+                                rule: exposure.rule, starts: [root], length: .constant(lengths[0]),
+                                ceiling: exposure.ceiling,
+                                path: exposure.path + [store.address]))
                     }
-                    let objects = store.value.roots.filter { $0.origin == .number && $0.form == .address }
-                    guard !objects.isEmpty, !lengths.isEmpty else { continue }
-                    all.append(
-                        Exposure(
-                            rule: exposure.rule, starts: objects,
-                            length: lengths.reduce(Value()) { $0.merged($1.value) }, ceiling: exposure.ceiling,
-                            path: exposure.path + [store.address]))
                 }
             }
         }

@@ -106,6 +106,7 @@ private struct ModuleLayout {
             }
         }
         // One entry for each symbol, of which few are used, if any.
+        end = VirtualAddress((end.rawValue + UInt64(pageSize - 1)) & ~UInt64(pageSize - 1))
         offsets = end
         end = end + ((UInt64(all.count) * 8 + UInt64(2 * pageSize) - 1) & ~UInt64(pageSize - 1))
     }
