@@ -18,10 +18,13 @@ extension Value {
         if hasProduct || other.hasProduct { return counted.plus(other.counted) }
         if other.isPlainNumber { return moved(by: other) }
         if isPlainNumber { return other.moved(by: self) }
-        // One of them points somewhere and the other one counts.
+        // One of them points somewhere and the other one counts: an object is surely not what counts.
         let (mine, others) = (pointers, other.pointers)
-        if !mine.isEmpty, others.isEmpty { return Value(roots: Self.union([], mine.map(\.anywhere)), isOther: isOther) }
-        if mine.isEmpty, !others.isEmpty {
+        let (isMine, isOthers) = (mine.contains(where: \.isCertain), others.contains(where: \.isCertain))
+        if !mine.isEmpty, others.isEmpty || (isMine && !isOthers) {
+            return Value(roots: Self.union([], mine.map(\.anywhere)), isOther: isOther)
+        }
+        if !others.isEmpty, mine.isEmpty || (isOthers && !isMine) {
             return Value(roots: Self.union([], others.map(\.anywhere)), isOther: other.isOther)
         }
         return Value.made(from: self, other)
@@ -140,7 +143,7 @@ extension Value {
     /// Roots that lead somewhere in memory: those of objects and of the stack if there are any.
     private var pointers: [Root] {
         let traced = roots.filter { !$0.isPlainNumber && $0.form == .address }
-        let certain = traced.filter { $0.origin == .number || $0.origin == .stack }
+        let certain = traced.filter(\.isCertain)
         return certain.isEmpty ? traced : certain
     }
 
@@ -157,4 +160,9 @@ extension Value {
         let translated = (roots + other.roots).compactMap { $0.translated(how) }
         return Value(roots: Self.union([], translated), isOther: translated.isEmpty || isOther || other.isOther)
     }
+}
+
+extension Root {
+    /// Whether it leads to an object or to the stack, and is no number that a caller may have passed.
+    fileprivate var isCertain: Bool { origin == .number || origin == .stack }
 }
