@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: MIT
+
+// kperm audit of modules: what it prints, and how it ends.
+
+import Foundation
+import Testing
+
+struct AuditCommandTests {
+    private static let source = """
+        .globl use; .type use, @function
+        use: mov $buffer, %rdx; mov $200, %ecx; call usb_bulk_msg; ret
+        .size use, . - use
+        .bss
+        .balign 4096
+        .zero 4000
+        .type buffer, @object; .size buffer, 200
+        buffer: .zero 200
+        """
+
+    private func workplace(_ source: String = source, target: String = "x86_64-unknown-none-elf") async throws
+        -> Workplace
+    {
+        let place = try Workplace()
+        try (source + "\n").write(toFile: place["module.S"], atomically: true, encoding: .utf8)
+        let result = try await execute(
+            "clang", ["--target=\(target)", "-c", "module.S", "-o", "module.ko"], in: place.path)
+        try #require(result.status == 0, "\(result.error)")
+        return place
+    }
+
+    private func audit(_ place: Workplace, _ arguments: String...) async throws -> Outcome {
+        try await execute(product, ["audit"] + arguments, in: place.path)
+    }
+
+    @Test func printsFindings() async throws {
+        let place = try await workplace()
+        let text = try await audit(place, "module.ko")
+        #expect(text.status == 0)
+        #expect(
+            text.output.contains("flows to devices: 1 hazard, 0 suspicious, 0 safe, in 1 functions, read as module"))
+        #expect(text.output.contains("hazard: buffer (200 bytes)"))
+        let image = try await audit(place, "module.ko", "--as", "image")
+        #expect(image.output.contains("200 bytes begin 96 bytes before the end of a page"))
+
+        let json = try await audit(place, "module.ko", "--json", "--objects")
+        let object = try #require(
+            try JSONSerialization.jsonObject(with: Data(json.output.utf8)) as? [String: Any])
+        let flows = try #require(object["flows"] as? [String: Any])
+        let findings = try #require(flows["findings"] as? [[String: Any]])
+        #expect(findings.count == 1)
+        #expect(findings[0]["severity"] as? String == "hazard" && findings[0]["rule"] as? String == "usb_bulk_msg")
+        #expect(object["sites"] == nil)
+        let crossing = try #require(object["crossing"] as? [String: Any])
+        #expect((crossing["objects"] as? [[String: Any]])?.map { $0["name"] as? String } == ["buffer"])
+    }
+
+    @Test func failsWhenAskedTo() async throws {
+        let bad = try await workplace()
+        #expect(try await audit(bad, "module.ko", "--fail-on", "hazard").status == 1)
+        #expect(try await audit(bad, "module.ko", "--fail-on", "suspicious").status == 1)
+        let good = try await workplace(Self.source.replacingOccurrences(of: "$200", with: "$64"))
+        #expect(try await audit(good, "module.ko", "--as", "image", "--fail-on", "suspicious").status == 0)
+        #expect(try await audit(good, "module.ko", "--fail-on", "safe").status == 2)
+    }
+
+    @Test func explainsRules() async throws {
+        let place = try Workplace()
+        let one = try await audit(place, "--explain", "usb_bulk_msg")
+        #expect(one.status == 0 && one.output.contains("evidence:  drivers/usb/core/message.c"))
+        #expect(try await audit(place, "--explain", "all").output.contains("bio_add_page"))
+        let none = try await audit(place, "--explain", "nonsense")
+        #expect(none.status == 2 && none.error.contains("no rule 'nonsense'"))
+    }
+
+    @Test func refusesWhatIsNoModule() async throws {
+        let place = try await workplace("ret", target: "aarch64-none-elf")
+        let other = try await audit(place, "module.ko")
+        #expect(other.status == 2 && other.error.contains("a module for machine 183"))
+        #expect(try await audit(place, "module.S").status == 2)
+        #expect(try await audit(place).status == 2)
+    }
+}
