@@ -44,7 +44,7 @@ private struct FlowSearch {
     /// So many functions may lie between an object and the interface.
     private static let depth = 4
     /// A module with more code is looked at only around the interfaces.
-    private static let small = 1 << 18
+    private static let small = 1 << 16
 
     private let subject: AuditSubject
     private let rules: [VirtualAddress: [Rule]]
@@ -74,6 +74,8 @@ private struct FlowSearch {
     }
 
     mutating func run() {
+        var open = around(isSmall ? called { _ in true } : called { $0.severity != .safe }, withTranslations: true)
+        if open.isEmpty { return }
         if isSmall {
             let reader = CodeReader(subject)
             for symbol in subject.symbols where symbol.kind == .function && !subject.isPart(symbol) {
@@ -82,8 +84,8 @@ private struct FlowSearch {
                 }
             }
             followAll()
+            open = Array(units.keys)
         }
-        var open = isSmall ? Array(units.keys) : around(calledForHarm, withTranslations: true)
         var obligations = look(at: open.sorted(), for: [:])
         for _ in 0..<Self.depth where !obligations.isEmpty {
             open = isSmall ? Array(units.keys) : around(Set(obligations.keys), withTranslations: false)
@@ -92,9 +94,9 @@ private struct FlowSearch {
         found = found.flatMap { fromFields($0) }
     }
 
-    /// Interfaces by which something may come to harm, and not only in functions that translate addresses themselves.
-    private var calledForHarm: Set<VirtualAddress> {
-        Set(rules.filter { $0.value.contains { $0.severity != .safe && $0.reach != .prints } }.keys)
+    /// Interfaces with a rule that matters, and not only in functions that translate addresses themselves.
+    private func called(_ matters: (Rule) -> Bool) -> Set<VirtualAddress> {
+        Set(rules.filter { $0.value.contains { $0.reach != .prints && matters($0) } }.keys)
     }
 
     /// Follows all functions until static memory holds nothing new.
