@@ -68,7 +68,8 @@ let package = Package(
             name: "KernelImageTests", dependencies: ["Addressing", "KernelImage", "TestSupport", subprocess],
             swiftSettings: settings),
         .testTarget(
-            name: "PagePermutationTests", dependencies: ["Addressing", "PagePermutation", "SecureRandom", "TestSupport"],
+            name: "PagePermutationTests",
+            dependencies: ["Addressing", "PagePermutation", "SecureRandom", "TestSupport"],
             swiftSettings: settings),
         .testTarget(
             name: "KernelRewriteTests",

@@ -150,10 +150,13 @@ enum Bake {
         private func unknownTable(
             _ entries: [UInt64], at slot: UInt64, besides tables: [VirtualAddress], _ image: borrowing KernelImage
         ) -> VirtualAddress? {
-            // An identity mapping has the same entries; it shows no virtual address of the image.
+            // An identity mapping has the same entries; it shows no virtual address of the image. Linux writes its tables,
+            // so they lie in writable segments.
             let known = tables + Rules.rootTables.flatMap { secondLevels(from: $0, image) }
             let offset = Int(8 * slot)
-            for (page, entry) in map.entries.enumerated() where entry.fileBytes >= offset + 8 {
+            let writable = image.segments.map { $0.flags & 2 != 0 }
+            for (page, entry) in map.entries.enumerated()
+            where entry.fileBytes >= offset + 8 && writable[entry.segment] {
                 let address = map.virtualBase + UInt64(page * pageSize)
                 guard image.file.bytes.load(entry.fileOffset + offset, as: UInt64.self) == entries.first,
                     map.words(at: address + 8 * slot, count: entries.count, in: image) == entries
