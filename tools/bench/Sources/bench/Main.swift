@@ -50,7 +50,8 @@ func pairs(_ count: Int, _ first: [String], _ second: [String], output: String) 
         remove(output)
         return try run(command)
     }
-    _ = try (fresh(first), fresh(second))  // reads the inputs into memory
+    // Reads the programs and their inputs into memory.
+    for _ in 0..<3 { _ = try (fresh(first), fresh(second)) }
     var costs: [(Cost, Cost)] = []
     for _ in 0..<count { costs.append(try (fresh(first), fresh(second))) }
     return costs
@@ -95,7 +96,7 @@ func measure(kperm: String, stripped: String, debug: String, work: String) throw
     var findings: [Finding] = []
 
     for (encoding, limit) in [("segments", 2.0), ("contents", 3.0)] {
-        let againstCopy = try pairs(15, permute(stripped, encoding), copy(stripped), output: out)
+        let againstCopy = try pairs(41, permute(stripped, encoding), copy(stripped), output: out)
         findings.append(ratio("permute, \(encoding), against cp", againstCopy, limit: limit))
         let againstObjcopy = try pairs(9, permute(stripped, encoding), objcopy, output: out)
         findings.append(ratio("permute, \(encoding), against objcopy", againstObjcopy, limit: 1))
