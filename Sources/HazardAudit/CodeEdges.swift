@@ -33,11 +33,11 @@ struct CodeEdges {
             guard let (bytes, address) = Self.contents(table.section, subject) else { continue }
             for at in stride(from: 0, through: bytes.count - table.entry, by: table.entry) {
                 func place(_ offset: Int) -> VirtualAddress {
-                    let distance = bytes.number(at + offset, as: Int32.self)
+                    let distance = unsafe bytes.span.bytes.load(at + offset, as: Int32.self)
                     return address + UInt64(at + offset) + UInt64(bitPattern: Int64(distance))
                 }
                 if let (offset, bits) = table.flags {
-                    guard bytes.number(at + offset, as: UInt16.self) & bits == bits else { continue }
+                    guard unsafe bytes.span.bytes.load(at + offset, as: UInt16.self) & bits == bits else { continue }
                     targets[place(0), default: []].append(place(0) + 2)
                 } else {
                     targets[place(0), default: []].append(place(table.target))
@@ -60,13 +60,5 @@ struct CodeEdges {
         else { return nil }
         let bytes = section.bytes[Int(start - section.address)..<Int(end - section.address)]
         return (bytes, start)
-    }
-}
-
-extension ArraySlice<UInt8> {
-    /// A little-endian number, by bytes from the slice's start.
-    fileprivate func number<T: FixedWidthInteger>(_ offset: Int, as: T.Type) -> T {
-        let start = startIndex + offset
-        return self[start..<start + T.bitWidth / 8].reversed().reduce(0) { $0 << 8 | T(truncatingIfNeeded: $1) }
     }
 }

@@ -20,11 +20,8 @@ private let isOffline: Bool = {
 @Suite(.enabled(if: !isOffline, "KPERM_OFFLINE is set"))
 struct DebianAuditTests {
     @Test func sitesAreWhatRelocationsName() throws {
-        let lines = try runTool("\(checkout)/tools/fetch-kernel", "--flavour", "cloud", "--debug").split(
-            separator: "\n")
-        func path(_ key: String) throws -> String {
-            String(try #require(lines.first { $0.hasPrefix(key + "=") }).dropFirst(key.count + 1))
-        }
+        let fetched = try fetchKernel("cloud", "--debug")
+        func path(_ key: String) throws -> String { try #require(fetched[key]) }
         let debug = try KernelImage.open(try path("vmlinux"))
         let table = try #require(try debug.symbolTable())
         let base = try #require(table.find(["phys_base"], in: debug)["phys_base"]?.first?.value)

@@ -20,11 +20,7 @@ private let isOffline: Bool = {
 
 @Suite(.serialized, .enabled(if: !isOffline, "KPERM_OFFLINE is set"))
 struct DebianKernelTests {
-    private static let fetched = Result {
-        let lines = try runTool("\(checkout)/tools/fetch-kernel", "--flavour", "cloud", "--debug")
-        let pairs = lines.split(separator: "\n").map { $0.split(separator: "=", maxSplits: 1).map(String.init) }
-        return Dictionary(uniqueKeysWithValues: pairs.map { ($0[0], $0[1]) })
-    }
+    private static let fetched = Result { try fetchKernel("cloud", "--debug") }
 
     private func kernel(_ name: String) throws -> String { try #require(try Self.fetched.get()[name]) }
 

@@ -24,9 +24,7 @@ enum DebianVmlinuz {
 
     /// A flavour's vmlinuz.
     static func fetch(_ flavour: String) throws -> String {
-        let lines = try runTool("\(checkout)/tools/fetch-kernel", "--flavour", flavour, "--image")
-        let line = lines.split(separator: "\n").first { $0.hasPrefix("vmlinuz=") }
-        return String(try #require(line).dropFirst("vmlinuz=".count))
+        try #require(try fetchKernel(flavour, "--image")["vmlinuz"])
     }
 
     /// A permuted kernel beside its original, and the plan that made it.

@@ -38,6 +38,13 @@ public func runTool(_ words: String..., environment: [String: String] = [:]) thr
     return text
 }
 
+/// What tools/fetch-kernel says of a flavour of Debian's kernel, by its keys ("vmlinux", "vmlinuz", ...).
+public func fetchKernel(_ flavour: String, _ what: String) throws -> [String: String] {
+    let lines = try runTool("\(checkout)/tools/fetch-kernel", "--flavour", flavour, what)
+    let pairs = lines.split(separator: "\n").map { $0.split(separator: "=", maxSplits: 1).map(String.init) }
+    return Dictionary(uniqueKeysWithValues: pairs.map { ($0[0], $0[1]) })
+}
+
 /// A directory that goes with its owner.
 public final class Scratch: Sendable {
     public let path: String
