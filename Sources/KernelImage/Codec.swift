@@ -110,8 +110,10 @@ public enum Codec: String, Sendable, CaseIterable {
         }
         switch self {
         case .lz4:
-            let stream = try encodeLZ4(bytes, atMost: limit, original: original)
-            if fits(stream) { return stream }
+            for level in Self.lz4Levels {
+                let stream = try encodeLZ4(bytes, level: level, atMost: limit, original: original)
+                if fits(stream) { return stream }
+            }
         case .gzip:
             for memory: CInt in [9, 8] {
                 let stream = unsafe try encoded(bytes) { unsafe deflated($0, $1, memory: memory) }

@@ -66,8 +66,14 @@ extension Codec {
         }
     }
 
-    /// Blocks that are as they were are copied; the others get the highest level.
-    func encodeLZ4(_ bytes: [UInt8], atMost limit: Int, original: RawSpan) throws(CodecError) -> [UInt8] {
+    /// Levels that make up for what is added to a block that level 9, the one of the kernel's build, has packed. The
+    /// highest takes half as long again.
+    static var lz4Levels: ClosedRange<CInt> { CInt(LZ4HC_CLEVEL_MAX) - 1...CInt(LZ4HC_CLEVEL_MAX) }
+
+    /// Blocks that are as they were are copied; the others are encoded.
+    func encodeLZ4(
+        _ bytes: [UInt8], level: CInt, atMost limit: Int, original: RawSpan
+    ) throws(CodecError) -> [UInt8] {
         let old = try? lz4Blocks(original, size: bytes.count)
         var blocks: [[UInt8]] = []
         var changed: [(index: Int, plain: Range<Int>)] = []
@@ -80,7 +86,7 @@ extension Codec {
                 blocks.append([])
             }
         }
-        let encoded = try encodedBlocks(bytes, changed.map(\.plain))
+        let encoded = try encodedBlocks(bytes, changed.map(\.plain), level: level)
         for (block, place) in zip(encoded, changed) { blocks[place.index] = block }
         let total = 4 + blocks.reduce(0) { $0 + 4 + $1.count }
         var stream: [UInt8] = []
@@ -107,11 +113,11 @@ extension Codec {
 
     /// On all processors at once.
     private func encodedBlocks(
-        _ bytes: [UInt8], _ plains: [Range<Int>]
+        _ bytes: [UInt8], _ plains: [Range<Int>], level: CInt
     ) throws(CodecError) -> [[UInt8]] {
         let results = Mutex([Int: Result<[UInt8], CodecError>]())
         DispatchQueue.concurrentPerform(iterations: plains.count) { number in
-            let result = Result { () throws(CodecError) in try encodedBlock(bytes, plains[number]) }
+            let result = Result { () throws(CodecError) in try encodedBlock(bytes, plains[number], level: level) }
             results.withLock { $0[number] = result }
         }
         var blocks: [[UInt8]] = []
@@ -119,7 +125,9 @@ extension Codec {
         return blocks
     }
 
-    private func encodedBlock(_ bytes: [UInt8], _ plain: Range<Int>) throws(CodecError) -> [UInt8] {
+    private func encodedBlock(
+        _ bytes: [UInt8], _ plain: Range<Int>, level: CInt
+    ) throws(CodecError) -> [UInt8] {
         let room = LZ4_compressBound(CInt(plain.count))
         var written: CInt = 0
         let block = unsafe bytes.withUnsafeBytes { source in
@@ -127,7 +135,7 @@ extension Codec {
                 written = unsafe LZ4_compress_HC(
                     source.baseAddress?.advanced(by: plain.lowerBound).assumingMemoryBound(to: CChar.self),
                     UnsafeMutableRawPointer(buffer.baseAddress)?.assumingMemoryBound(to: CChar.self),
-                    CInt(plain.count), room, CInt(LZ4HC_CLEVEL_MAX))
+                    CInt(plain.count), room, level)
                 count = Int(written)
             }
         }

@@ -3,6 +3,7 @@
 // Each codec: what the tools of the kernel's build write is decoded, what is
 // encoded decodes to the same, and damage is refused.
 
+import TestSupport
 import Testing
 
 @testable import KernelImage
@@ -202,6 +203,16 @@ struct CodecLZ4Tests {
         #expect(original.count - stream.count < 4)
         #expect(stream.suffix(1000) == original.suffix(1000))
         #expect(try Codec.lz4.encode(bytes, atMost: original.count, original: stream).count <= original.count)
+    }
+
+    @Test func triesHarderWhenItMust() throws {
+        var random = TestRandom()
+        // Two letters: more places to look for a match than the usual level visits.
+        let text = (0..<200_000).map { _ in UInt8.random(in: 0...1, using: &random) }
+        let usual = try Codec.lz4.encode(text)
+        let shorter = try Codec.lz4.encode(text, atMost: usual.count - 1)
+        #expect(shorter.count < usual.count)
+        #expect(try Codec.lz4.decode(shorter, size: text.count) == text)
     }
 
     @Test func unreadableOriginalDoesNotMatter() throws {
