@@ -57,8 +57,8 @@ let package = Package(
         .executableTarget(
             name: "kperm",
             dependencies: [
-                "Addressing", "KernelImage", "SecureRandom", "Disassembly", "PagePermutation", "KernelRewrite",
-                "GuestCheck", "HazardAudit",
+                "Addressing", "CLinux", "KernelImage", "SecureRandom", "Disassembly", "PagePermutation",
+                "KernelRewrite", "GuestCheck", "HazardAudit",
                 argumentParser, subprocess,
             ],
             swiftSettings: settings),

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// What glibc declares for _GNU_SOURCE only, which Swift's view of it leaves out.
+// What Swift's view of glibc leaves out: what it declares for _GNU_SOURCE only, and the settings of malloc.
 
 #include <stddef.h>
 #include <sys/types.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <malloc.h>
 #include <sys/ioctl.h>
 
 /// Lets a file share the blocks of another, as file systems with reflinks can; 0 when it does.

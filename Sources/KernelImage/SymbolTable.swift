@@ -122,13 +122,11 @@ public struct SymbolTable: Sendable {
 public struct AddressIndex: Sendable {
     private let base: VirtualAddress
     private let symbols: [Symbol]
-    /// Positions in `order` where each page's symbols begin.
-    private var starts: [Int32]
-    /// Numbers of symbols, page by page, in each page that they reach into.
-    private var order: [Int32]
-    /// A symbol that reaches further than this, in pages, is in `large` for the pages behind.
-    private static let reach = 16
-    private var large: [Int32] = []
+    /// For each page the last symbol of the table that begins in it, or -1; and for each symbol the one before it.
+    private var last: [Int32]
+    private var previous: [Int32]
+    /// How many pages further down the symbols begin that reach into a page.
+    private var reach: [Int32]
 
     /// An index over the symbols that have their addresses in `range`.
     public init(_ symbols: [Symbol], _ range: Range<VirtualAddress>) {
@@ -136,27 +134,24 @@ public struct AddressIndex: Sendable {
         self.symbols = symbols
         let lower = range.lowerBound.rawValue
         let size = range.upperBound.rawValue - lower
-        func pages(_ symbol: Symbol) -> ClosedRange<Int>? {
+        let pages = Int(size >> 12) + 1
+        last = [Int32](repeating: -1, count: pages)
+        previous = [Int32](repeating: -1, count: symbols.count)
+        /// The last page that symbols reach which begin in a page.
+        var ends = [Int32](repeating: -1, count: pages)
+        for (i, symbol) in symbols.enumerated() {
             let offset = symbol.value.rawValue &- lower
-            guard offset < size, symbol.kind != .section, symbol.kind != .file else { return nil }
-            let end = min(offset + max(symbol.size, 1), size) - 1
-            return Int(offset >> 12)...min(Int(end >> 12), Int(offset >> 12) + Self.reach)
+            guard offset < size, symbol.kind != .section, symbol.kind != .file else { continue }
+            let page = Int(offset >> 12)
+            previous[i] = last[page]
+            last[page] = Int32(i)
+            ends[page] = max(ends[page], Int32((min(offset + max(symbol.size, 1), size) - 1) >> 12))
         }
-        starts = [Int32](repeating: 0, count: Int(size >> 12) + 2)
-        for (i, symbol) in symbols.enumerated() {
-            guard let pages = pages(symbol) else { continue }
-            for page in pages { starts[page + 1] += 1 }
-            if pages.count > Self.reach { large.append(Int32(i)) }
-        }
-        for i in 1..<starts.count { starts[i] += starts[i - 1] }
-        order = [Int32](repeating: 0, count: Int(starts[starts.count - 1]))
-        var next = starts
-        for (i, symbol) in symbols.enumerated() {
-            guard let pages = pages(symbol) else { continue }
-            for page in pages {
-                order[Int(next[page])] = Int32(i)
-                next[page] += 1
-            }
+        reach = [Int32](repeating: 0, count: pages)
+        var reached = 0
+        for (page, end) in ends.enumerated() where Int(end) > max(reached, page) {
+            for behind in max(reached, page) + 1...Int(end) { reach[behind] = Int32(behind - page) }
+            reached = Int(end)
         }
     }
 
@@ -171,56 +166,57 @@ public struct AddressIndex: Sendable {
     /// The lowest address behind this one at which a symbol begins.
     public func next(after address: VirtualAddress) -> VirtualAddress? {
         guard address >= base else { return nil }
-        var page = Int((address - base) / UInt64(pageSize))
-        while page < starts.count - 1 {
-            let here = order[Int(starts[page])..<Int(starts[page + 1])].map { symbols[Int($0)].value }
-            if let next = here.filter({ $0 > address }).min() { return next }
-            page += 1
+        for page in min(pageNumber(address), last.count)..<last.count {
+            if let next = beginning(in: page).map(\.value).filter({ $0 > address }).min() { return next }
         }
         return nil
     }
 
     /// From the end of the symbols before an address that none covers to the beginning of the next one.
     public func gap(around address: VirtualAddress) -> Range<VirtualAddress> {
-        let page = address >= base ? Int((address - base) / UInt64(pageSize)) : 0
-        var start = base
-        for number in stride(from: min(page, starts.count - 2), through: max(0, page - Self.reach), by: -1) {
-            let ends = order[Int(starts[number])..<Int(starts[number + 1])].map { symbols[Int($0)].end }
-            if let last = ends.filter({ $0 <= address }).max() {
-                start = max(start, last)
-                break
-            }
+        var end: VirtualAddress?
+        var page = address >= base ? min(pageNumber(address), last.count - 1) : -1
+        var lowest = page
+        while page >= 0, end == nil || page >= lowest {
+            // Where one begins whose last byte is in this page: it may end behind those found so far.
+            lowest = min(lowest, page - Int(reach[page]))
+            let ends = beginning(in: page).map(\.end).filter { $0 <= address } + (end.map { [$0] } ?? [])
+            end = ends.max()
+            page -= 1
         }
-        return start..<max(next(after: address) ?? address + 1, address + 1)
+        return (end ?? base)..<max(next(after: address) ?? address + 1, address + 1)
     }
 
     /// Whether a symbol with a size begins in a range.
     public func begins(in range: Range<VirtualAddress>) -> Bool {
         guard range.lowerBound >= base, !range.isEmpty else { return false }
-        let first = min(Int((range.lowerBound - base) / UInt64(pageSize)), starts.count - 2)
-        let last = min(Int((range.upperBound - base - 1) / UInt64(pageSize)), starts.count - 2)
-        return order[Int(starts[first])..<Int(starts[last + 1])].contains {
-            let symbol = symbols[Int($0)]
-            return symbol.size > 0 && range.contains(symbol.value)
+        let pages = pageNumber(range.lowerBound)..<pageNumber(range.upperBound + UInt64(pageSize - 1))
+        return pages.clamped(to: 0..<last.count).contains { page in
+            beginning(in: page).contains { $0.size > 0 && range.contains($0.value) }
         }
     }
 
     private func covering(_ address: VirtualAddress, where fits: (Symbol) -> Bool) -> [Symbol] {
-        guard address >= base else { return [] }
-        let page = Int((address - base) / UInt64(pageSize))
-        guard page < starts.count - 1 else { return [] }
+        guard address >= base, pageNumber(address) < last.count else { return [] }
+        let page = pageNumber(address)
         var found: [Symbol] = []
-        func look(_ symbol: Symbol) {
-            if symbol.value == address || (symbol.value < address && address < symbol.end), fits(symbol) {
-                found.append(symbol)
+        for page in page - Int(reach[page])...page {
+            var next = last[page]
+            while next >= 0 {
+                let symbol = symbols[Int(next)]
+                if symbol.value == address || (symbol.value < address && address < symbol.end), fits(symbol) {
+                    found.append(symbol)
+                }
+                next = previous[Int(next)]
             }
         }
-        for i in order[Int(starts[page])..<Int(starts[page + 1])] { look(symbols[Int(i)]) }
-        for i in large {
-            let symbol = symbols[Int(i)]
-            if Int((symbol.value - base) / UInt64(pageSize)) + Self.reach < page { look(symbol) }
-        }
         return found.sorted { ($0.size &- 1, $0.index) < ($1.size &- 1, $1.index) }
+    }
+
+    private func pageNumber(_ address: VirtualAddress) -> Int { Int((address - base) / UInt64(pageSize)) }
+
+    private func beginning(in page: Int) -> [Symbol] {
+        sequence(first: last[page]) { previous[Int($0)] }.prefix { $0 >= 0 }.map { symbols[Int($0)] }
     }
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 
 // The index by page against a search through all symbols, over random tables: sizes of nothing, of less than a page, up
-// to a page's border, and further than the index lists a symbol.
+// to a page's border, and over many pages.
 
 import Addressing
 import Testing
@@ -26,12 +26,12 @@ struct AddressIndexRandomTests {
             case 2: length = 0x1000 - value & 0xfff  // up to the page's end
             case 3: length = UInt64.random(in: 1...3, using: &random) << 12
             case 4: length = UInt64.random(in: 15...18, using: &random) << 12 + UInt64.random(in: 0...1, using: &random)
-            default: length = UInt64.random(in: 1...UInt64(UInt32.max), using: &random)
+            default: length = UInt64.random(in: 1...UInt64(UInt32.max), using: &random)  // not over the end of memory
             }
             let kinds: [Symbol.Kind] = [.none, .object, .function, .function, .section, .file, .other]
             return Symbol(
-                value: VirtualAddress(value), byteCount: UInt32(length), nameOffset: 0, index: UInt32(i), section: 1,
-                kind: kinds.randomElement(using: &random)!)
+                value: VirtualAddress(value), byteCount: UInt32(min(length, ~value)), nameOffset: 0, index: UInt32(i),
+                section: 1, kind: kinds.randomElement(using: &random)!)
         }
         let range = VirtualAddress(Self.base)..<VirtualAddress(Self.base + size)
         let index = AddressIndex(symbols, range)
@@ -39,7 +39,7 @@ struct AddressIndexRandomTests {
         let edges = symbols.flatMap { [$0.value.rawValue, $0.value.rawValue &+ $0.size] }
         let pages = (0...size >> 12).map { Self.base + $0 << 12 }
         let places = Set(
-            (edges + pages + [Self.base + size]).flatMap { [$0 &- 1, $0, $0 + 1] }
+            (edges + pages + [Self.base + size]).flatMap { [$0 &- 1, $0, $0 &+ 1] }
                 + (0..<200).map { _ in Self.base + UInt64.random(in: 0..<size, using: &random) }
         ).filter { $0 >= Self.base && $0 < Self.base + size }.sorted()
         var wrong: [String] = []
@@ -50,6 +50,9 @@ struct AddressIndexRandomTests {
             if index.covering(address) != covering { wrong.append("covering \(address)") }
             let next = listed.map(\.value).filter { $0 > address }.min()
             if index.next(after: address) != next { wrong.append("next after \(address)") }
+            let before = listed.map(\.end).filter { $0 <= address }.max() ?? range.lowerBound
+            let gap = before..<max(next ?? address, address + 1)
+            if index.gap(around: address) != gap { wrong.append("gap around \(address)") }
             let end = address + UInt64.random(in: 1...0x5000, using: &random)
             let begins = listed.contains { $0.size > 0 && address <= $0.value && $0.value < end }
             if index.begins(in: address..<end) != begins { wrong.append("begins in \(address) ..< \(end)") }
