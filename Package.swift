@@ -52,13 +52,15 @@ let package = Package(
             dependencies: ["Addressing", "KernelImage", "KernelRewrite", "PagePermutation", "Disassembly"],
             swiftSettings: settings),
         .target(
+            name: "TranslationSimulator", dependencies: ["Addressing", "PagePermutation"], swiftSettings: settings),
+        .target(
             name: "GuestCheck", dependencies: ["CArchive", "Addressing", "PagePermutation", subprocess],
             swiftSettings: settings),
         .executableTarget(
             name: "kperm",
             dependencies: [
                 "Addressing", "CLinux", "KernelImage", "SecureRandom", "Disassembly", "PagePermutation",
-                "KernelRewrite", "GuestCheck", "HazardAudit",
+                "KernelRewrite", "GuestCheck", "HazardAudit", "TranslationSimulator",
                 argumentParser, subprocess,
             ],
             swiftSettings: settings),
@@ -80,6 +82,10 @@ let package = Package(
             swiftSettings: settings),
         .testTarget(
             name: "HazardAuditTests", dependencies: ["Addressing", "HazardAudit", "KernelImage", "TestSupport"],
+            swiftSettings: settings),
+        .testTarget(
+            name: "TranslationSimulatorTests",
+            dependencies: ["Addressing", "PagePermutation", "TranslationSimulator", "TestSupport"],
             swiftSettings: settings),
         .testTarget(
             name: "GuestCheckTests", dependencies: ["Addressing", "GuestCheck", "PagePermutation"],

@@ -44,6 +44,7 @@ actor Fixtures {
         try place.write(Array(place.bytes("sample").prefix(300_000)), to: "truncated")
         try place.write(Array("This is no kernel.\n".utf8), to: "text")
         try place.write([], to: "empty")
+        try FileManager.default.copyItem(atPath: "\(checkout)/Tests/Fixtures/transfers.txt", toPath: place["transfers"])
         for (name, bits, machine) in [("elf32", 32, "EM_386"), ("aarch64", 64, "EM_AARCH64")] {
             let yaml = """
                 --- !ELF

@@ -32,6 +32,8 @@ struct MatrixTests {
         Line(name: "translate-reverse", words: "translate IMAGE --reverse 0x1003010 --json"),
         Line(name: "table", words: "table IMAGE"),
         Line(name: "table-c", words: "table IMAGE --format c -o out"),
+        Line(name: "simulate-dma", words: "simulate dma IMAGE transfers"),
+        Line(name: "simulate-dma-json", words: "simulate dma IMAGE transfers --json --limit 1"),
         Line(name: "boot", words: "boot IMAGE"),
         Line(name: "boot-repeat", words: "boot IMAGE --repeat 2"),
     ]
@@ -39,7 +41,7 @@ struct MatrixTests {
     @Test(arguments: lines) func transcript(line: Line) async throws {
         var transcript = ""
         for image in Fixtures.names {
-            let place = try await Workplace(Array(Set([image, "sample", "permuted-segments"])))
+            let place = try await Workplace(Array(Set([image, "sample", "permuted-segments", "transfers"])))
             let before = try place.files
             let words = line.words.replacing("IMAGE", with: image)
             let arguments = words.replacing("SEED", with: Workplace.seed).split(separator: " ").map(String.init)
