@@ -27,6 +27,9 @@ enum Verdict {
         report(checks[i].name, checks[i].verdict)
         if case .fail = checks[i].verdict { failed += 1 }
     }
+    #if DISK
+        report("disk", readSector())
+    #endif
     summarize(translation, failed: failed)
     Console.write("kperm-exercise: done\n")
 }
