@@ -18,6 +18,14 @@ public struct DMAEngine: Sendable {
         let shift: Int
     }
 
+    /// How the driver gets the physical address of a transfer's first byte.
+    public enum Start: Sendable {
+        /// By the table.
+        case table
+        /// By the linear mapping that there was before the permutation.
+        case linear
+    }
+
     /// Where a transfer lies.
     public enum Place: String, Sendable, Codable {
         case inside, partly, outside
@@ -51,6 +59,7 @@ public struct DMAEngine: Sendable {
     }
 
     private let table: TranslationTable
+    private let start: Start
     /// By page, and by frame; the first and the last are the memory around the image.
     private let byPage: [Stretch]
     private let byFrame: [Stretch]
@@ -58,12 +67,13 @@ public struct DMAEngine: Sendable {
     private let sameShift: [Int: (stretches: [Int], pages: [Int])]
 
     /// Nil when the table's addresses are not those of whole pages, or lead out of the address space.
-    public init?(_ table: TranslationTable) {
+    public init?(_ table: TranslationTable, start: Start = .table) {
         let bytes = UInt64(table.pageCount) << 12
         guard table.virtualBase.offsetInPage == 0, table.physicalBase.offsetInPage == 0,
             table.virtualBase.rawValue <= .max - bytes, table.physicalBase.rawValue <= .max - bytes
         else { return nil }
         self.table = table
+        self.start = start
 
         var byPage = [Stretch(first: .min, shift: 0)]
         for (page, frame) in table.forward.enumerated() where Int(frame) - page != byPage[byPage.count - 1].shift {
@@ -97,9 +107,9 @@ public struct DMAEngine: Sendable {
     public func outcome(of transfer: Transfer) -> Outcome {
         let first = Self.stretch(of: page(transfer.address), in: byPage)
         let last = Self.stretch(of: page(transfer.last), in: byPage)
-        var right = part(first, of: transfer).byteCount
+        let shift = startShift(first)
+        var right = byPage[first].shift == shift ? part(first, of: transfer).byteCount : 0
         if first < last {
-            let shift = byPage[first].shift
             right += UInt64(pages(shifted: shift, between: first, and: last)) << 12
             if byPage[last].shift == shift { right += part(last, of: transfer).byteCount }
         }
@@ -118,7 +128,7 @@ public struct DMAEngine: Sendable {
     public func strays(of transfer: Transfer, atMost limit: Int) -> [Stray] {
         let first = Self.stretch(of: page(transfer.address), in: byPage)
         let last = Self.stretch(of: page(transfer.last), in: byPage)
-        let shift = byPage[first].shift
+        let shift = startShift(first)
         var found: [Stray] = []
         for i in first...last where byPage[i].shift != shift {
             let meant = part(i, of: transfer)
@@ -146,6 +156,14 @@ public struct DMAEngine: Sendable {
             if found.count >= limit { break }
         }
         return found
+    }
+
+    /// How far from the linear mapping a device goes that begins in a stretch.
+    private func startShift(_ first: Int) -> Int {
+        switch start {
+        case .table: byPage[first].shift
+        case .linear: 0
+        }
     }
 
     /// The page of an address, counted from the image's first.

@@ -10,6 +10,7 @@ import TranslationSimulator
 
 struct SimulateDMA: ParsableCommand {
     enum Finding: String, ExpressibleByArgument, CaseIterable { case wrong }
+    enum Reading: String, ExpressibleByArgument, CaseIterable { case image, untranslated }
 
     static let configuration = CommandConfiguration(
         commandName: "dma",
@@ -19,6 +20,10 @@ struct SimulateDMA: ParsableCommand {
             is right as long as the frames behind the buffer's pages follow one another. Where they do not, the device \
             goes on into the frame of another page. For each transfer of a list: how many segments a correct mapping \
             needs, how many bytes one segment gets wrong, and the objects that it reads or overwrites instead.
+
+            The first byte is taken as translated by the table. That is a kernel with a rewritten virt_to_phys; in a \
+            stock kernel, whose virt_to_phys is linear, the first byte of a moved page goes astray, too: --as \
+            untranslated.
 
             TRANSFERS is a text file (- for standard input), one transfer a line: an address or a symbol, a length in \
             bytes, and the direction as the device sees it: `to` it, `from` it, or both. What follows a # is a \
@@ -54,6 +59,13 @@ struct SimulateDMA: ParsableCommand {
     @Option(help: "Take names from this image: the original of OUT, a vmlinux or a vmlinuz.", completion: .file())
     var symbols: String?
 
+    @Option(
+        name: .customLong("as"),
+        help: ArgumentHelp(
+            "Take the kernel as one that translates by the table (image), or linearly (untranslated).",
+            valueName: "reading"))
+    var reading: Reading = .image
+
     @Option(help: ArgumentHelp("List so many runs and wrong places of a transfer.", valueName: "count"))
     var limit = 8
 
@@ -71,7 +83,7 @@ struct SimulateDMA: ParsableCommand {
         let text = try readList()
         let list = TransferList(parsing: text)
         let (table, names) = try open()
-        guard let engine = DMAEngine(table) else {
+        guard let engine = DMAEngine(table, start: reading == .image ? .table : .linear) else {
             throw CommandFailure.input("\(out): the table's addresses are not those of whole pages")
         }
         let resolved = list.resolved(names.places(of: list.symbols))

@@ -102,8 +102,8 @@ struct TransferReport: Encodable {
             case .outside: "outside the image, taken as linear: 1 segment"
             case .partly, .inside:
                 (self.place == .partly ? "partly outside the image; " : "")
-                    + (wrongBytes == 0
-                        ? "1 segment" : "\(segments) segments; as one, \(wrongBytes) bytes are wrong")
+                    + (segments == 1 ? "1 segment" : "\(segments) segments")
+                    + (wrongBytes == 0 ? "" : "; as one, \(wrongBytes) bytes are wrong")
             }
         Swift.print("line \(line): \(place), \(bytes) bytes \(way): \(verdict)")
         let verb = [.to: "reads", .from: "overwrites", .both: "reads and overwrites"][direction] ?? ""

@@ -120,6 +120,18 @@ struct SimulateCommandTests {
         #expect(outcome.output.hasPrefix("line 1: filler_data (0xffffffff91209000), 1 bytes"), "\(outcome.error)")
     }
 
+    /// A stock kernel takes the linear address of a page that moved.
+    @Test func untranslated() async throws {
+        let place = try await workplace("filler_data+0xf00 16 from\n")
+        let words = ["simulate", "dma", "permuted-segments", "list"]
+        #expect(try await place.kperm(words).output.contains("bytes from the device: 1 segment\n"))
+        let linear = try await place.kperm(words + ["--as", "untranslated"])
+        #expect(linear.output.contains(": 1 segment; as one, 16 bytes are wrong\n"))
+        let translated = try await place.kperm("translate", "permuted-segments", "filler_data+0xf00")
+        let physical = try #require(translated.output.split(separator: " ").last).dropLast()
+        #expect(linear.output.contains(" at 0x1209f00 instead of \(physical)\n"), "\(linear.output)")
+    }
+
     @Test func readsPipes() async throws {
         let place = try await workplace("filler_data 1 to\n")
         let script = #"cat list | "$0" simulate dma permuted-segments -"#
