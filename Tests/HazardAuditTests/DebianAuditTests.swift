@@ -6,6 +6,7 @@
 import Addressing
 import Foundation
 import KernelImage
+import KernelRewrite
 import TestSupport
 import Testing
 
@@ -50,6 +51,14 @@ struct DebianAuditTests {
         #expect(found.sites.count(where: \.isUnderstood) * 100 >= found.sites.count * 90)
         let constants = found.sites.filter { $0.kind == .constant }
         #expect(constants.count > 20)
+        #expect(constants.allSatisfy { $0.isPinned == true })
+    }
+
+    /// Xen's start hands firmware one of two strings of its own.
+    @Test func constantsOfTheGenericKernelStay() throws {
+        let kernel = try CompressedKernel.open(try #require(try fetchKernel("generic", "--image")["vmlinuz"]))
+        let constants = TranslationSites(try AuditSubject.kernel(kernel.kernel)).sites.filter { $0.kind == .constant }
+        #expect(constants.contains { $0.place.hasPrefix("xen_efi_probe+") && $0.translated.hasPrefix("vendor, ") })
         #expect(constants.allSatisfy { $0.isPinned == true })
     }
 }

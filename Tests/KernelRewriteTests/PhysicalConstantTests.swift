@@ -33,4 +33,19 @@ struct PhysicalConstantTests {
     @Test func aMarkerUpToTheNextSymbol() throws {
         #expect(try pinned(".quad 0; .balign 4096; named: .skip 8192; other: .quad 0") == [0, 1])
     }
+
+    /// A constant that has no name, a string, say, is no marker: the next symbol may be far away.
+    @Test func aNamelessConstantNoFurtherThanOneReaches() throws {
+        let kernel = try SmallKernel(
+            """
+            FUNCTION(start): mov $0x80000000, %eax; mov (%rdi), %rdx; lea before+4104(%rax,%rdx), %rax; hlt
+            END(start)
+            .data
+            .balign 4096
+            .type before, @object; before: .skip 8; .size before, 8
+            .skip 20480; after: .quad 0
+            """, names: ["before"])
+        let first = try kernel.page("before")
+        #expect(Set(try kernel.physicalConstants().pins.flatMap(\.pages).map { $0 - first }) == [1, 2])
+    }
 }

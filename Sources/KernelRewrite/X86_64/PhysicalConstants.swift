@@ -59,7 +59,8 @@ struct PhysicalConstants {
     }
 
     /// Pins what a physical address names: the object there; a marker of the linker's, which has no size, names all up to
-    /// the next symbol.
+    /// the next symbol, and what has no name at all is a constant of some function's (a string, say), no larger than
+    /// such are.
     private mutating func pin(_ target: VirtualAddress, _ reason: String, _ evidence: @autoclosure () -> String) {
         let covering = index.covering(target).filter { $0.size > 0 }
         let known = data.object(at: target)
@@ -67,11 +68,17 @@ struct PhysicalConstants {
             rangeEnds += 1
             return
         }
-        let object =
-            known ?? (covering.isEmpty ? target..<(index.next(after: target) ?? target + 1) : target..<target + 1)
+        let object = known ?? (covering.isEmpty ? target..<end(from: target) : target..<target + 1)
         for page in map.pages(of: object) where seen.insert(page).inserted {
             pins.append(Pin(pages: page..<page + 1, reason: reason, evidence: evidence()))
         }
+    }
+
+    /// Where what begins at an address that no symbol covers has ended.
+    private func end(from target: VirtualAddress) -> VirtualAddress {
+        let next = index.next(after: target) ?? target + 1
+        let isMarker = !index.covering(target).isEmpty
+        return isMarker ? next : min(next, target + Rules.largestUnnamed, map.virtualRange.upperBound)
     }
 
     private mutating func relocations(_ image: borrowing KernelImage, _ table: SymbolTable) throws(RewriteError) {

@@ -7,10 +7,15 @@
 //     mov $0x80000000, %ebp         mov $object, %rdx
 //     add $object, %rbp             sub $0xffffffff80000000, %rdx
 //
+//     mov $0x80000000, %edx
+//     mov phys_base(%rip), %rax
+//     lea object(%rdx,%rax), %rax
+//
 // The object is then addressed physically as surely as by a constant, but no
 // word of the image holds the physical address: page tables that the kernel
 // installs itself are found only here. Each place of the constant 2^31 with an
-// address of the image near it is decoded, and the registers are followed.
+// address of the image near it is decoded, and the registers are followed, along
+// jumps ahead, too.
 
 import Addressing
 import Disassembly
@@ -61,6 +66,9 @@ struct TranslatedConstants {
     private static func instruction(holding place: Int, _ code: RawSpan) -> Int? {
         func byte(_ back: Int) -> UInt8 { place < back ? 0 : code.load(place - back, as: UInt8.self) }
         let isWide = byte(3) & 0xf0 == 0x40
+        // `lea` of two registers, or of a multiple of one, and a displacement.
+        let hasTwo = byte(2) & 0xc7 == 0x84 || byte(2) & 0xc7 == 0x04 && byte(1) & 0x07 == 0x05
+        if byte(4) & 0xf0 == 0x40, byte(3) == 0x8d, hasTwo { return place - 4 }
         switch (byte(2), byte(1)) {
         case (0x81, 0xc0...0xc7), (0x81, 0xe8...0xef), (0xc7, 0xc0...0xc7), (0x8d, 0x80...0xbf):
             return isWide ? place - 3 : place - 2
@@ -73,54 +81,96 @@ struct TranslatedConstants {
     private mutating func follow(
         _ decoder: borrowing Decoder, _ code: RawSpan, _ sources: ClosedRange<Int>, to end: Int, _ base: VirtualAddress
     ) {
-        var registers: [String: UInt64] = [:]
-        func value(_ operand: Operand) -> UInt64? {
-            switch operand {
-            case .immediate(let value): UInt64(bitPattern: value)
-            case .register(let name): registers[Self.whole(name)]
-            case .memory: nil
-            }
-        }
-        func isAddress(_ value: UInt64?) -> Bool { value.map { map.page(of: VirtualAddress($0)) != nil } ?? false }
-        func translated(_ a: UInt64?, _ b: UInt64?) -> UInt64? {
-            if a == 1 << 31, isAddress(b) { return b }
-            return b == 1 << 31 && isAddress(a) ? a : nil
-        }
-        // Behind the sources, registers that do not hold both a constant and an address by now never will.
-        var isOpen: Bool { registers.values.contains(1 << 31) && registers.values.contains(where: isAddress) }
+        var paths = [Sums()]
+        var joining: [VirtualAddress: [Sums]] = [:]
         var at = sources.lowerBound
-        while at < end, at <= sources.upperBound || isOpen,
+        while at < end, at <= sources.upperBound || (paths + joining.values.joined()).contains(where: isOpen),
             let instruction = decoder.decode(code.extracting(at..<code.byteCount), at: base + UInt64(at))
         {
             at += instruction.size
-            guard case .register(let name) = instruction.operands.first else { continue }
-            let register = Self.whole(name)
-            var result: UInt64?
-            var hit: UInt64?
-            switch instruction.mnemonic {
-            case "mov", "movabs":
-                result = instruction.operands.last.flatMap(value)
-                if name.hasPrefix("e") || name.hasSuffix("d") { result = result.map { $0 & 0xffff_ffff } }
-            case "add": hit = translated(registers[register], instruction.operands.last.flatMap(value))
-            case "sub":
-                let negative = instruction.operands.last.flatMap(value).map { 0 &- $0 }
-                hit = translated(registers[register], negative)
-            case "lea":
-                if case .memory(let base?, let index, let displacement) = instruction.operands.last {
-                    let other = index.map { registers[Self.whole($0)] } ?? UInt64(bitPattern: displacement)
-                    hit = translated(registers[Self.whole(base)], other)
+            for path in joining.removeValue(forKey: instruction.address) ?? [] { Self.add(path, to: &paths) }
+            if let target = instruction.target, instruction.flow != .call {
+                // What follows a jump is looked at with the same registers: it is reached from somewhere.
+                if target > instruction.address, target < base + UInt64(end) {
+                    for path in paths { Self.add(path, to: &joining[target, default: []]) }
                 }
-            case "cmp", "test", "push": continue
-            default: break
+                continue
             }
-            if let hit { found.append((VirtualAddress(hit), instruction.address)) }
-            registers[register] = result
+            if instruction.writes.isEmpty { continue }
+            let before = paths
+            paths = []
+            for path in before { for after in execute(instruction, path) { Self.add(after, to: &paths) } }
         }
     }
 
-    /// The 64-bit name of a register.
-    private static func whole(_ name: String) -> String {
-        if name.hasPrefix("e") { return "r" + name.dropFirst() }
-        return name.hasPrefix("r") && name.hasSuffix("d") ? String(name.dropLast()) : name
+    /// For each register the constant in it, if it holds one, or the sum of one and what is not known; 0 for what holds
+    /// none.
+    private struct Sums: Equatable {
+        private var constants = [UInt64](repeating: 0, count: 16)
+
+        subscript(register: GeneralRegister) -> UInt64 {
+            get { constants[register.number] }
+            set { constants[register.number] = newValue }
+        }
+
+        subscript(name: String?) -> UInt64 { name.flatMap(GeneralRegister.init(name:)).map { self[$0] } ?? 0 }
+
+        func contains(where fits: (UInt64) -> Bool) -> Bool { constants.contains(where: fits) }
+    }
+
+    /// So few bytes have few paths; more are given up.
+    private static let mostPaths = 16
+
+    private static func add(_ path: Sums, to paths: inout [Sums]) {
+        if paths.count < mostPaths, !paths.contains(path) { paths.append(path) }
+    }
+
+    private func isAddress(_ value: UInt64) -> Bool { map.page(of: VirtualAddress(value)) != nil }
+
+    /// Behind the sources, registers that do not hold both the constant and an address by now never will.
+    private func isOpen(_ path: Sums) -> Bool {
+        path.contains { $0 == 1 << 31 } && path.contains(where: isAddress)
+    }
+
+    /// The registers after an instruction: in two ways when it may move or not.
+    private mutating func execute(_ instruction: Instruction, _ before: Sums) -> [Sums] {
+        var after = before
+        for register in GeneralRegister.all where instruction.writes.contains(register) { after[register] = 0 }
+        guard case .register(let name) = instruction.operands.first, let register = GeneralRegister(name: name),
+            let last = instruction.operands.last
+        else { return [after] }
+        let source =
+            switch last {
+            case .immediate(let value): UInt64(bitPattern: value)
+            case .register(let name): before[name]
+            case .memory: UInt64(0)
+            }
+        func sum(_ a: UInt64, _ b: UInt64) -> UInt64 {
+            let target = a == 1 << 31 ? b : a
+            let hit = (target: VirtualAddress(target), place: instruction.address)
+            if a == 1 << 31 || b == 1 << 31, isAddress(target), !found.contains(where: { $0 == hit }) {
+                found.append(hit)
+            }
+            return a &+ b
+        }
+        switch instruction.mnemonic {
+        case "mov", "movabs": after[register] = source
+        case "add": after[register] = sum(before[register], source)
+        case "sub": after[register] = source == 0 ? 0 : sum(before[register], 0 &- source)
+        case "lea":
+            guard case .memory(let base, let index, let displacement) = last, base != "rip" else { break }
+            let first = before[base]
+            let second = instruction.scale == 1 ? before[index] : 0
+            let third = UInt64(bitPattern: displacement)
+            _ = sum(first, second &+ third)
+            if second != 0 { _ = sum(second, first &+ third) }
+            after[register] = first != 0 && second != 0 ? sum(third, first &+ second) : first &+ second &+ third
+        case let mnemonic where mnemonic.hasPrefix("cmov"):
+            after[register] = source
+            return [before, after]
+        default: break
+        }
+        if GeneralRegister.width(of: name) == 32 { after[register] &= 0xffff_ffff }
+        return [after]
     }
 }
