@@ -71,6 +71,16 @@ public struct AuditSubject: Sendable {
             }
     }
 
+    /// Whether no permutation moves any page of an object.
+    func isStill(_ object: Range<VirtualAddress>) -> Bool {
+        guard let kernel else { return false }
+        let pages = kernel.map.pages(of: object)
+        return !pages.isEmpty
+            && pages.allSatisfy { page in
+                stays(max(object.lowerBound, kernel.map.virtualBase + UInt64(page * pageSize)))
+            }
+    }
+
     /// A kernel image, laid out as it is linked.
     ///
     /// - Throws: `RewriteError` when the kernel is not one that kperm knows, or has no symbols.

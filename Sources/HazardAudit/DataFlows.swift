@@ -16,20 +16,23 @@ public struct DataFlows: Sendable {
     public private(set) var skipped: [String] = []
     /// Functions that were looked at.
     public private(set) var functions = 0
+    private let exposures: [Exposure]
 
     public init(_ subject: AuditSubject, as reading: FlowReading) {
         var search = FlowSearch(subject)
         search.run()
         functions = search.functions
         skipped = search.skipped.sorted()
+        exposures = search.found
+        findings = findings(in: subject, as: reading)
+    }
+
+    /// The same flows with the objects taken for something else, the worst first.
+    public func findings(in subject: AuditSubject, as reading: FlowReading) -> [FlowFinding] {
         let judge = FlowJudge(subject, reading)
         var seen: Set<String> = []
-        for exposure in search.found {
-            for finding in judge.findings(of: exposure) where seen.insert(finding.identity).inserted {
-                findings.append(finding)
-            }
-        }
-        findings.sort { ($1.severity, $0.site, $0.object) < ($0.severity, $1.site, $1.object) }
+        let all = exposures.flatMap { judge.findings(of: $0) }.filter { seen.insert($0.identity).inserted }
+        return all.sorted { ($1.severity, $0.site, $0.object) < ($0.severity, $1.site, $1.object) }
     }
 }
 

@@ -27,6 +27,8 @@ public struct FlowFinding: Sendable {
     public let symbol: String
     public let section: String
     public let address: VirtualAddress?
+    /// All of the object; nil for a stack.
+    public let range: Range<VirtualAddress>?
     /// In bytes.
     public let size: UInt64
     public let crossesPage: Bool
@@ -71,7 +73,8 @@ struct FlowJudge {
         let isCopied = if case .eachPage = exposure.rule.reach { true } else { false }
         return FlowFinding(
             severity: isCopied ? .safe : min(.suspicious, exposure.rule.severity), rule: exposure.rule,
-            object: "stack", symbol: "-", section: "", address: nil, size: 0, crossesPage: false, site: site,
+            object: "stack", symbol: "-", section: "", address: nil, range: nil, size: 0, crossesPage: false,
+            site: site,
             reason: isCopied ? "the block layer copies what is on a stack" : "a stack is never fit for DMA",
             path: path(exposure))
     }
@@ -95,8 +98,9 @@ struct FlowJudge {
         return FlowFinding(
             severity: severity, rule: exposure.rule,
             object: symbol == nil ? "\(section.name)+\((address - section.address).hex)" : subject.describe(address),
-            symbol: name, section: section.name, address: address, size: object.upperBound - object.lowerBound,
-            crossesPage: crosses, site: site, reason: reason, path: path(exposure))
+            symbol: name, section: section.name, address: address, range: object,
+            size: object.upperBound - object.lowerBound, crossesPage: crosses, site: site, reason: reason,
+            path: path(exposure))
     }
 
     private func judge(
@@ -114,7 +118,7 @@ struct FlowJudge {
         case .untranslated: return (.hazard, "its page may have moved, and the translation does not know")
         case .image: break
         }
-        if isStill(object) { return (.safe, "its pages stay where they are") }
+        if subject.isStill(object) { return (.safe, "its pages stay where they are") }
         switch rule.reach {
         case .eachPage, .pages: return (.safe, rule.reason)
         case .handedOut, .physical: return inPages(start, object, Length(unknown: true))
@@ -124,16 +128,6 @@ struct FlowJudge {
         // What counts is where they begin in whichever page it is.
         let first = VirtualAddress(start.offset & ~UInt64(pageSize - 1) &+ offset)
         return inPages(.number(first.rawValue), first..<max(object.upperBound, first + 1), length)
-    }
-
-    /// Whether no permutation moves any page of an object.
-    private func isStill(_ object: Range<VirtualAddress>) -> Bool {
-        guard let kernel = subject.kernel else { return false }
-        let pages = kernel.map.pages(of: object)
-        return !pages.isEmpty
-            && pages.allSatisfy { page in
-                subject.stays(max(object.lowerBound, kernel.map.virtualBase + UInt64(page * pageSize)))
-            }
     }
 
     private static func crosses(_ start: VirtualAddress, _ count: UInt64) -> Bool {

@@ -41,6 +41,8 @@ public struct TranslationSite: Sendable {
     public let result: String
     /// For what is not understood, why.
     public let remark: String
+    /// The addresses that are translated, where they are known.
+    public let constants: [VirtualAddress]
     /// For constants: whether all they name stays in its place.
     public let isPinned: Bool?
 
@@ -54,7 +56,8 @@ public struct TranslationSites: Sendable {
     public private(set) var skipped: [(address: VirtualAddress, reason: String)] = []
 
     public init(_ subject: AuditSubject) {
-        guard let base = subject.symbols(named: "phys_base").first?.value else { return }
+        guard let base = subject.symbols(named: "phys_base").first?.value ?? subject.kernel?.address(of: "phys_base")
+        else { return }
         let reader = CodeReader(subject)
         var units: [VirtualAddress: CodeUnit] = [:]
         var last: CodeUnit?
@@ -291,6 +294,7 @@ private struct SiteFinder {
             address: address, place: subject.describe(address), instruction: instruction?.text ?? "", kind: kind,
             translated: translated, consumers: real.map { unit.instructions[$0.number].address },
             result: real.first.map(destination) ?? "", remark: remark,
+            constants: kind == .constant ? constants(real) ?? [] : [],
             isPinned: kind == .constant ? constants(real)?.allSatisfy(subject.stays) : nil)
     }
 

@@ -16,6 +16,8 @@ public struct BootManifest: Codable, Equatable, Sendable {
     /// "given", "fresh", or "boot": where the seed comes from.
     public let seed: String
     public let pins: [Manifest.Constraint]
+    /// "off" when pins were left out that only code shows.
+    public let audit: String?
     public let glue: [Manifest.Constraint]
 
     init(_ request: Request, isDrawnAtBoot: Bool, tool: String) {
@@ -27,6 +29,7 @@ public struct BootManifest: Codable, Equatable, Sendable {
         seed = isDrawnAtBoot ? "boot" : request.seedSource
         pins = request.pins.map { Manifest.Constraint($0) }
         glue = request.glue.map { Manifest.Constraint($0) }
+        audit = request.leavesOutTranslated ? "off" : nil
     }
 
     func encoded() -> [UInt8] {
@@ -53,7 +56,8 @@ public struct BootManifest: Codable, Equatable, Sendable {
         return Request(
             granule: granule,
             pins: pins.map { Pin(pages: $0.first..<$0.end, reason: $0.reason, evidence: $0.evidence) },
-            glue: glue.map { Glue(pages: $0.first..<$0.end, reason: $0.reason) }, seedSource: seed)
+            glue: glue.map { Glue(pages: $0.first..<$0.end, reason: $0.reason) },
+            leavesOutTranslated: audit == "off", seedSource: seed)
     }
 }
 

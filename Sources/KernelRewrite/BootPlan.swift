@@ -40,8 +40,9 @@ public struct BootPlan: Sendable {
         _ kernel: borrowing CompressedKernel, _ request: Request, seed: borrowing Seed?, tool: String,
         analysis known: KernelAnalysis? = nil
     ) throws(RewriteError) -> BootPlan {
-        let analysis: KernelAnalysis
-        if let known { analysis = known } else { analysis = try KernelAnalysis.of(kernel.kernel) }
+        let whole: KernelAnalysis
+        if let known { whole = known } else { whole = try KernelAnalysis.of(kernel.kernel) }
+        let analysis = whole.answering(request)
         let problem = try RewritePlan.problem(analysis, request)
         let remarks = try builtInWords(kernel.kernel)
         var permutation: Permutation?

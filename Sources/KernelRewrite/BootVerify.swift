@@ -54,6 +54,7 @@ extension CompressedKernel {
         result.pages = plan.analysis.map.entries.count { !$0.isGap }
         result.moved = plan.permutation?.movedCount ?? 0
         result.changes = plan.changes.count
+        result.leavesOutTranslated = plan.request.leavesOutTranslated
         let wanted = try original.unpacked(with: plan.changes)
         let mine = kernel.file.bytes
         result.bytesCompared = wanted.count

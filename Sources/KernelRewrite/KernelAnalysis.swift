@@ -38,7 +38,9 @@ public struct KernelAnalysis: Sendable {
     public let map: PageMap
     public let classes: [PageClass]
     public let exclusions: [Exclusion]
-    public let pins: [Pin]
+    public private(set) var pins: [Pin]
+    /// Those of the pins that only code shows which computes physical addresses.
+    let translated: Set<Pin>
     /// Notes on what was looked at: sources of pins, code followed.
     public let remarks: [String]
     /// The instruction right after the stub: where everything must already be in place.
@@ -136,6 +138,14 @@ extension KernelAnalysis {
         try Architecture.of(image).analyse(image)
     }
 
+    /// What holds for a request: all of it, unless the request leaves pins out.
+    func answering(_ request: Request) -> KernelAnalysis {
+        guard request.leavesOutTranslated else { return self }
+        var less = self
+        less.pins.removeAll { translated.contains($0) }
+        return less
+    }
+
     /// Bytes of text and rodata that the running kernel itself patches, ascending.
     public func patchSites(in image: borrowing KernelImage) -> [Range<VirtualAddress>] {
         architecture.patchSites(self, image)
@@ -145,6 +155,12 @@ extension KernelAnalysis {
     public func startWrites(in image: borrowing KernelImage) -> [Range<VirtualAddress>] {
         architecture.startWrites(self, image)
     }
+
+    /// Where one of the symbols lies that rules speak of: named, or recovered where a kernel names functions only.
+    public func address(of symbol: String) -> VirtualAddress? { symbols.optional(symbol)?.address }
+
+    /// The object at an address, by its symbol; all that one may take, where a kernel names functions only.
+    public func object(at address: VirtualAddress) -> Range<VirtualAddress>? { data.object(at: address) }
 
     /// Whether a symbol's bytes reach into a range.
     func isCovered(_ range: Range<VirtualAddress>) -> Bool {

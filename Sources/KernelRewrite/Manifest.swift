@@ -99,6 +99,8 @@ public struct Manifest: Codable, Equatable, Sendable {
     /// What the user added.
     public let pins: [Constraint]
     public let glue: [Constraint]
+    /// "off" when pins were left out that only code shows.
+    public let audit: String?
     public let patches: [Patch]
     /// Bytes of the original file that moved pages cover (`contents` only).
     public let displaced: [Displaced]
@@ -116,6 +118,7 @@ public struct Manifest: Codable, Equatable, Sendable {
         pinned = plan.analysis.pinnedPages
         pins = plan.request.pins.map { Constraint($0) }
         glue = plan.request.glue.map { Constraint($0) }
+        audit = plan.request.leavesOutTranslated ? "off" : nil
         patches = ([header] + plan.changes).map {
             Patch(
                 offset: $0.fileOffset, address: $0.address?.rawValue, before: $0.before.hexadecimal,
@@ -144,7 +147,8 @@ public struct Manifest: Codable, Equatable, Sendable {
         return Request(
             encoding: encoding, granule: granule,
             pins: pins.map { Pin(pages: $0.first..<$0.end, reason: $0.reason, evidence: $0.evidence) },
-            glue: glue.map { Glue(pages: $0.first..<$0.end, reason: $0.reason) }, seedSource: seed)
+            glue: glue.map { Glue(pages: $0.first..<$0.end, reason: $0.reason) },
+            leavesOutTranslated: audit == "off", seedSource: seed)
     }
 }
 

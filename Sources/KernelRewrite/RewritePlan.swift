@@ -24,17 +24,21 @@ public struct Request: Equatable, Sendable {
     public var granule: Granule
     public var pins: [Pin]
     public var glue: [Glue]
+    /// Whether pages may move that only code shows which computes their physical addresses. For experiments: such a
+    /// kernel boots, and goes wrong where it uses one of these addresses.
+    public var leavesOutTranslated: Bool
     /// "fresh" or "given": where the seed came from.
     public var seedSource: String
 
     public init(
         encoding: Encoding = .segments, granule: Granule = .page4K, pins: [Pin] = [], glue: [Glue] = [],
-        seedSource: String = "fresh"
+        leavesOutTranslated: Bool = false, seedSource: String = "fresh"
     ) {
         self.encoding = encoding
         self.granule = granule
         self.pins = pins
         self.glue = glue
+        self.leavesOutTranslated = leavesOutTranslated
         self.seedSource = seedSource
     }
 }
@@ -76,7 +80,7 @@ public struct RewritePlan: Sendable {
     public static func draw(
         _ image: borrowing KernelImage, _ request: Request, seed: borrowing Seed
     ) throws(RewriteError) -> RewritePlan {
-        let analysis = try KernelAnalysis.of(image)
+        let analysis = try KernelAnalysis.of(image).answering(request)
         let problem = try problem(analysis, request)
         let permutation: Permutation
         do { permutation = try Permutation.draw(problem, seed: seed) } catch { throw .seed(error) }
@@ -97,7 +101,7 @@ public struct RewritePlan: Sendable {
     public static func replay(
         _ image: borrowing KernelImage, _ request: Request, forward: [UInt32]
     ) throws(RewriteError) -> RewritePlan {
-        let analysis = try KernelAnalysis.of(image)
+        let analysis = try KernelAnalysis.of(image).answering(request)
         let problem = try problem(analysis, request)
         let permutation = try wrapping(RewriteError.permutation) { () throws(PermutationError) in
             try Permutation(forward: forward, for: problem)

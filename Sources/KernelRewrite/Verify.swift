@@ -22,6 +22,8 @@ public struct Verification: Sendable {
     /// Bytes compared, in memory and in the rest of the file.
     public internal(set) var bytesCompared = 0
     public internal(set) var changes = 0
+    /// Whether pins were left out that only code shows: the image is what was asked for, and not safe to use.
+    public internal(set) var leavesOutTranslated = false
     /// What is wrong; empty when the image is proved.
     public internal(set) var findings: [String] = []
 
@@ -49,6 +51,7 @@ extension PermutedImage {
             return result
         }
         result.moved = plan.movedPages
+        result.leavesOutTranslated = request.leavesOutTranslated
         result.changes = plan.changes.count
         try compareMemory(plan, original, &result)
         compareBehind(plan, &result)

@@ -25,6 +25,8 @@ struct PhysicalConstants {
     private(set) var relocated = 0
     private(set) var immediates = 0
     private(set) var translated = 0
+    /// The pins of what no constant names and code computes.
+    private(set) var translatedPins: Set<Pin> = []
 
     private let map: PageMap
     private let classEnds: Set<VirtualAddress>
@@ -123,9 +125,11 @@ struct PhysicalConstants {
             computed.add(scan.halves, in: code, at: section.address)
         }
         translated = computed.found.count
+        let named = pins.count
         for (target, place) in computed.found {
             pin(target, "translated to its physical address", "the code at \(place) computes it")
         }
+        translatedPins = Set(pins[named...])
     }
 
     /// Pins the tables that a page table in the image leads to.

@@ -49,7 +49,7 @@ enum X86_64 {
         let banner = banner(map, symbols, image)
         return KernelAnalysis(
             architecture: .x86, release: banner.release, build: banner.build, map: map, classes: pages.classes,
-            exclusions: pages.exclusions, pins: pins,
+            exclusions: pages.exclusions, pins: pins, translated: constants.translatedPins,
             remarks: [
                 "early code: \(early.functions.count) functions, \(early.instructions) instructions followed",
                 "physical constants: \(constants.relocated) relocated words, \(constants.immediates) in instructions, "
