@@ -20,6 +20,10 @@ struct Audit: ParsableCommand {
             hazard when the bytes that get out lie in two frames that may be no neighbours; suspicious when that \
             depends on what is not known here.
 
+            What a kernel asks of `kperm permute` comes last, as options that it takes, each with the bits of entropy \
+            that it costs: `permute --audit full` adds them by itself, and `permute --constraints FILE` takes them \
+            from what --json prints.
+
             Needs no relocations and, for a vmlinuz, no other file.
             """)
 
@@ -51,7 +55,10 @@ struct Audit: ParsableCommand {
         for image in images {
             progress("\(image): following the code")
             let subject = try Self.subject(image)
-            reports.append(AuditReport(subject, options: flows, showsSites: sites, showsObjects: objects))
+            reports.append(
+                try attempt { [flows, sites, objects] () throws(RewriteError) in
+                    try AuditReport(subject, options: flows, showsSites: sites, showsObjects: objects)
+                })
         }
         if json {
             if reports.count == 1 { try printJSON(reports[0]) } else { try printJSON(reports) }

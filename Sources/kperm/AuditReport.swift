@@ -6,6 +6,7 @@
 import Addressing
 public import ArgumentParser
 public import HazardAudit
+import KernelRewrite
 
 extension FlowReading: ExpressibleByArgument {}
 extension Rule.Severity: ExpressibleByArgument {}
@@ -53,19 +54,27 @@ struct AuditReport: Encodable {
     let sites: SiteReport?
     let crossing: CrossingReport
     let flows: FlowReport
+    /// Of a kernel: what `kperm permute` is to respect.
+    let constraints: AuditConstraints?
 
-    init(_ subject: AuditSubject, options: FlowOptions, showsSites: Bool, showsObjects: Bool) {
+    init(
+        _ subject: AuditSubject, options: FlowOptions, showsSites: Bool, showsObjects: Bool
+    ) throws(RewriteError) {
         file = subject.file
-        sites = subject.kernel == nil ? nil : SiteReport(TranslationSites(subject), showsAll: showsSites)
+        let found = subject.kernel == nil ? nil : TranslationSites(subject)
+        sites = found.map { SiteReport($0, showsAll: showsSites) }
         crossing = CrossingReport(CrossingObject.all(in: subject), showsAll: showsObjects)
         let reading = options.reading ?? (subject.kernel == nil ? .module : .image)
-        flows = FlowReport(DataFlows(subject, as: reading), subject, as: reading)
+        let all = DataFlows(subject, as: reading)
+        flows = FlowReport(all, subject, as: reading)
+        if let found { constraints = try AuditConstraints(subject, found, all) } else { constraints = nil }
     }
 
     func print() {
         sites?.print()
         crossing.print()
         flows.print()
+        constraints?.printOptions()
     }
 }
 

@@ -22,9 +22,11 @@ struct BootPlanReport: Encodable {
     let moved: Int?
     let classes: [ClassReport]
     let changes: [ChangeReport]?
-    let pins: [PinReport]?
+    let entropy: EntropyReport
+    /// Whether pins were left out (--audit off).
+    let leavesOutTranslated: Bool
 
-    init(_ plan: BootPlan, complete: Bool) {
+    init(_ plan: BootPlan, complete: Bool) throws {
         release = plan.analysis.release
         architecture = plan.analysis.architecture.name
         when = plan.when
@@ -38,7 +40,8 @@ struct BootPlanReport: Encodable {
         moved = plan.permutation?.movedCount
         classes = plan.analysis.classReports(moved: plan.permutation?.forward)
         changes = complete ? plan.changes.map { ChangeReport($0) } : nil
-        pins = complete ? (plan.analysis.pins + plan.request.pins).map { PinReport($0) } : nil
+        entropy = try EntropyReport(plan.problem, plan.analysis, plan.request, complete: complete)
+        leavesOutTranslated = plan.request.leavesOutTranslated
     }
 }
 
@@ -48,7 +51,7 @@ extension BootPlan {
         analysis.countedPages == 0 ? 0 : 100 * Double(movablePages) / Double(analysis.countedPages)
     }
 
-    func printSummary(complete: Bool) {
+    func printSummary(complete: Bool) throws {
         print("kernel:    \(analysis.release ?? "unnamed") (\(analysis.architecture.name))")
         print(
             "can move:  \(movablePages) of \(analysis.countedPages) counted pages (\(percentMovable.oneDecimal) %), "
@@ -60,6 +63,6 @@ extension BootPlan {
         }
         printChanges(changes, complete: complete)
         for remark in remarks { print("note:      \(remark)") }
-        if complete { printPins(analysis.pins + request.pins) }
+        if complete { try EntropyReport(problem, analysis, request, complete: true).print() }
     }
 }

@@ -4,6 +4,7 @@ import Addressing
 public import ArgumentParser
 import FoundationEssentials
 import Glibc
+import HazardAudit
 import KernelImage
 public import KernelRewrite
 public import PagePermutation
@@ -13,6 +14,11 @@ extension Encoding: ExpressibleByArgument {}
 extension Granule: ExpressibleByArgument {}
 
 extension When: ExpressibleByArgument {}
+
+/// How far the kernel is searched for what must stay.
+enum AuditExtent: String, CaseIterable, Codable, ExpressibleByArgument {
+    case constants, full, off
+}
 
 struct Permute: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -30,12 +36,26 @@ struct Permute: ParsableCommand {
             is the output then (mode 0600). Without --seed or --seed-file a fresh one comes from the operating system \
             and is not kept.
 
+            --audit says how far the kernel is searched for what it addresses physically:
+            constants (the default): what runs or is used before the new mapping is live, page tables, and every \
+            object whose physical address stands in the image or is computed from a constant. Takes milliseconds.
+            full: this, and all that `kperm audit` finds: constants it alone can follow, and objects that get to \
+            devices; each is pinned, or glued where page tables are asked for each page. Takes seconds, once: the \
+            result is kept in $KPERM_CACHE (~/.cache/kperm), by the contents of the image.
+            off: leaves out the pins of objects whose addresses code computes (page tables that the kernel installs \
+            later, strings for firmware). Such a kernel boots, and goes wrong when it uses one of them: for \
+            experiments only.
+
+            --constraints takes what `kperm audit IMAGE --json` prints, or its `constraints` alone: lists `pins` and \
+            `glue` of objects whose `pages` say what --pin and --glue would.
+
             Pages can be named as SYMBOL, SYMBOL+OFFSET, 0xADDRESS, FROM..TO, page:N or page:N-M.
 
               kperm permute /boot/vmlinuz-6.1.0-50-amd64 -o vmlinuz.kperm
               kperm permute vmlinux -o vmlinux.kperm
               kperm permute vmlinux -o out --encoding contents --granule 16K
               kperm permute vmlinux -o out --pin my_table --glue dma_buffer --dry-run
+              kperm permute vmlinuz -o vmlinuz.kperm --audit full
             """)
 
     @Argument(help: "The kernel image: a vmlinuz, or an ELF vmlinux with symbols.", completion: .file())
@@ -70,6 +90,12 @@ struct Permute: ParsableCommand {
 
     @Option(help: ArgumentHelp("Pages that must keep their neighbours.", valueName: "pages"))
     var glue: [String] = []
+
+    @Option(help: "Pins and glue as `kperm audit --json` prints them.", completion: .file())
+    var constraints: [String] = []
+
+    @Option(help: "What is looked for: \(AuditExtent.allCases.map(\.rawValue).joined(separator: ", ")).")
+    var audit: AuditExtent = .constants
 
     @Option(help: "Sign a vmlinuz for Secure Boot with this key (PEM), by sbsign.", completion: .file())
     var signKey: String?
@@ -150,7 +176,8 @@ struct Permute: ParsableCommand {
         if json {
             try printJSON(PlanReport(plan, complete: dryRun))
         } else {
-            plan.printSummary(complete: dryRun)
+            try plan.printSummary(complete: dryRun)
+            printRemarks()
             if !dryRun, let output { print("written: \(output)") }
         }
     }
@@ -179,7 +206,8 @@ struct Permute: ParsableCommand {
         if json {
             try printJSON(BootPlanReport(plan, complete: dryRun))
         } else {
-            plan.printSummary(complete: dryRun)
+            try plan.printSummary(complete: dryRun)
+            printRemarks()
             if kernel.container.isSigned, signingKey == nil {
                 print("note:      its signature no longer holds: for Secure Boot give --sign-key and --sign-cert")
             }
@@ -194,15 +222,56 @@ struct Permute: ParsableCommand {
     private var seedSource: String { seed == nil && seedFile == nil ? "fresh" : "given" }
 
     private func request(for image: borrowing KernelImage, _ seedSource: String) throws -> Request {
-        var request = Request(encoding: encoding ?? .segments, granule: granule, seedSource: seedSource)
-        if pin.isEmpty && glue.isEmpty { return request }
+        var request = Request(
+            encoding: encoding ?? .segments, granule: granule, leavesOutTranslated: audit == .off,
+            seedSource: seedSource)
+        var asked = try constraints.map { (source: "--constraints \($0)", all: try AuditConstraints.read($0)) }
+        if audit == .full { asked.append(("--audit full", try fullAudit(image))) }
+        if pin.isEmpty && glue.isEmpty && asked.allSatisfy(\.all.isEmpty) { return request }
         let map = try attempt { () throws(RewriteError) in try KernelAnalysis.of(image) }.map
         let addresses = try Addresses(image)
         request.pins = try pin.map {
             Pin(pages: try addresses.pages($0, in: image, map), reason: "asked for", evidence: "--pin \($0)")
         }
         request.glue = try glue.map { Glue(pages: try addresses.pages($0, in: image, map), reason: "--glue \($0)") }
+        for (source, all) in asked {
+            for one in all.pins {
+                let pin = Pin(
+                    pages: try addresses.pages(one.pages, in: image, map),
+                    reason: [one.object, one.reason ?? "asked for"].compactMap { $0 }.joined(separator: ": "),
+                    evidence: one.evidence ?? source)
+                if !request.pins.contains(pin) { request.pins.append(pin) }
+            }
+            for one in all.glue {
+                let why = [one.object, one.reason, one.evidence].compactMap { $0 }
+                let glue = Glue(
+                    pages: try addresses.pages(one.pages, in: image, map),
+                    reason: why.isEmpty ? source : why.joined(separator: ": "))
+                if !request.glue.contains(glue) { request.glue.append(glue) }
+            }
+        }
         return request
+    }
+
+    /// What a full audit asks for, as it was found earlier, or now.
+    private func fullAudit(_ image: borrowing KernelImage) throws -> AuditConstraints {
+        let cache = AuditCache(image)
+        if let known = cache.stored() { return known }
+        progress("\(image.path): following the code")
+        let subject = try attempt { () throws(RewriteError) in try AuditSubject.kernel(image) }
+        let sites = TranslationSites(subject)
+        let flows = DataFlows(subject, as: .image)
+        let found = try attempt { () throws(RewriteError) in try AuditConstraints(subject, sites, flows) }
+        cache.store(found)
+        return found
+    }
+
+    private func printRemarks() {
+        if audit == .off {
+            print(
+                "note:      --audit off: objects whose physical addresses code computes may move; the kernel goes wrong "
+                    + "when it uses one")
+        }
     }
 }
 
@@ -222,9 +291,11 @@ struct PlanReport: Encodable {
     let keptNeighbours: Int
     let classes: [ClassReport]
     let changes: [ChangeReport]?
-    let pins: [PinReport]?
+    let entropy: EntropyReport
+    /// Whether pins were left out (--audit off).
+    let leavesOutTranslated: Bool
 
-    init(_ plan: RewritePlan, complete: Bool) {
+    init(_ plan: RewritePlan, complete: Bool) throws {
         release = plan.analysis.release
         architecture = plan.analysis.architecture.name
         encoding = plan.request.encoding.rawValue
@@ -238,12 +309,13 @@ struct PlanReport: Encodable {
         keptNeighbours = plan.permutation.keptNeighbours
         classes = plan.analysis.classReports(moved: plan.permutation.forward)
         changes = complete ? plan.changes.map { ChangeReport($0) } : nil
-        pins = complete ? (plan.analysis.pins + plan.request.pins).map { PinReport($0) } : nil
+        entropy = try EntropyReport(plan.problem, plan.analysis, plan.request, complete: complete)
+        leavesOutTranslated = plan.request.leavesOutTranslated
     }
 }
 
 extension RewritePlan {
-    func printSummary(complete: Bool) {
+    func printSummary(complete: Bool) throws {
         print("kernel:    \(analysis.release ?? "unnamed") (\(analysis.architecture.name))")
         print(
             "moved:     \(movedPages) of \(analysis.countedPages) counted pages (\(percentMoved.oneDecimal) %), "
@@ -251,7 +323,7 @@ extension RewritePlan {
         print("encoding:  \(request.encoding.rawValue), seed \(request.seedSource)")
         printChanges(changes, complete: complete)
         for remark in baked.remarks { print("note:      \(remark)") }
-        if complete { printPins(analysis.pins + request.pins) }
+        if complete { try EntropyReport(problem, analysis, request, complete: true).print() }
     }
 }
 
@@ -285,12 +357,5 @@ func printChanges(_ changes: [Change], complete: Bool) {
                 print("    \(change.before.hexadecimal) -> \(change.after.hexadecimal)")
             }
         }
-    }
-}
-
-func printPins(_ pins: [Pin]) {
-    print("pins:")
-    for pin in pins {
-        print("  pages \(pin.pages.lowerBound)-\(pin.pages.upperBound - 1): \(pin.reason) [\(pin.evidence)]")
     }
 }

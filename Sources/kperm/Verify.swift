@@ -35,6 +35,8 @@ struct Verify: ParsableCommand {
         let changes: Int
         let bytesCompared: Int
         let findings: [String]
+        /// Made with --audit off.
+        let leavesOutTranslated: Bool
     }
 
     func run() throws {
@@ -66,9 +68,13 @@ struct Verify: ParsableCommand {
             try printJSON(
                 Report(
                     passed: result.passed, pages: result.pages, moved: result.moved, changes: result.changes,
-                    bytesCompared: result.bytesCompared, findings: result.findings))
+                    bytesCompared: result.bytesCompared, findings: result.findings,
+                    leavesOutTranslated: result.leavesOutTranslated))
         } else if result.passed {
             print(proved(result))
+            if result.leavesOutTranslated {
+                print("note: made with --audit off: objects whose physical addresses code computes may have moved")
+            }
         } else {
             for finding in result.findings.prefix(20) { print(finding) }
             if result.findings.count > 20 { print("and \(result.findings.count - 20) more") }
