@@ -47,6 +47,23 @@ extension PermutationProblem {
         }
     }
 
+    /// What one more pin takes away: as much as `with(pins:)` shows, in less time.
+    public func entropyLost(adding pin: Pin) -> [ClassEntropy] {
+        let granules = pin.pages.lowerBound / granule.pages..<(pin.pages.upperBound + granule.pages - 1) / granule.pages
+        return zip(classes, movable).compactMap { pageClass, movable in
+            // A run that is touched stays as a whole.
+            let runs = movable.runs.filter { $0.overlaps(granules) }
+            let taken =
+                movable.slots(in: granules) + runs.reduce(0) { $0 + $1.count - $1.clamped(to: granules).count }
+            guard taken > 0 else { return nil }
+            let units = movable.units - (taken - runs.reduce(0) { $0 + $1.count } + runs.count)
+            let left = Double(max(movable.slots.count - taken, 1))
+            return ClassEntropy(
+                name: pageClass.name, target: log2(Double(movable.slots.count) / left),
+                joint: Self.bits(of: units + 1, through: movable.units))
+        }
+    }
+
     /// The same classes and granule without any constraint.
     public func withoutConstraints() throws(ProblemError) -> PermutationProblem {
         try PermutationProblem(pageCount: pageCount, classes: classes, granule: granule)
@@ -65,6 +82,21 @@ extension PermutationProblem {
 }
 
 extension PermutationProblem.Movable {
+    fileprivate func slots(in granules: Range<Int>) -> Int {
+        first(from: granules.upperBound) - first(from: granules.lowerBound)
+    }
+
+    /// The number of the first slot from a granule on.
+    private func first(from granule: Int) -> Int {
+        var low = 0
+        var high = slots.count
+        while low < high {
+            let middle = (low + high) / 2
+            if slots[middle] < granule { low = middle + 1 } else { high = middle }
+        }
+        return low
+    }
+
     /// What is put in order: glued runs, and granules on their own.
     fileprivate var units: Int { slots.count - runs.reduce(0) { $0 + $1.count } + runs.count }
 }

@@ -53,11 +53,11 @@ struct EntropyReport: Encodable {
             costOfRequest = problem.entropyLost(since: bare).map(\.rounded)
             kernel =
                 complete
-                ? try analysis.pins.map {
-                    Constraint($0.pages, $0.reason, $0.evidence, try free.with(pins: [$0]).entropyLost(since: free))
+                ? analysis.pins.map {
+                    Constraint($0.pages, $0.reason, $0.evidence, free.entropyLost(adding: $0))
                 } : nil
-            pins = try request.pins.map {
-                Constraint($0.pages, $0.reason, $0.evidence, try bare.with(pins: [$0]).entropyLost(since: bare))
+            pins = request.pins.map {
+                Constraint($0.pages, $0.reason, $0.evidence, bare.entropyLost(adding: $0))
             }
             glue = try request.glue.map {
                 Constraint(

@@ -56,6 +56,20 @@ struct EntropyTests {
         #expect(isNear(back.joint, factorial(13) - factorial(16)) && isNear(back.target, log2(13.0 / 16)))
     }
 
+    /// One more pin costs what the problem with it lacks, wherever it lies and whatever else is asked.
+    @Test(arguments: Granule.allCases.prefix(2)) func onePinMore(granule: Granule) throws {
+        let problem = try free(granule).with(
+            pins: [pin(9..<10)], glue: [2..<5, 16..<18, 34..<37].map { Glue(pages: $0, reason: "test") })
+        for first in 0..<40 {
+            for end in first + 1...40 {
+                let fast = problem.entropyLost(adding: pin(first..<end))
+                let slow = try problem.with(pins: [pin(first..<end)]).entropyLost(since: problem)
+                let isSame = fast.map(\.rounded) == slow.map(\.rounded)
+                #expect(isSame, "\(first)..<\(end): \(fast), \(slow)")
+            }
+        }
+    }
+
     /// Drawing gives every order of the units, and no other.
     @Test func drawnOrders() throws {
         let small = try PermutationProblem(

@@ -84,11 +84,16 @@ struct TranslatedConstants {
         var paths = [Sums()]
         var joining: [VirtualAddress: [Sums]] = [:]
         var at = sources.lowerBound
-        while at < end, at <= sources.upperBound || (paths + joining.values.joined()).contains(where: isOpen),
+        var isOpen: Bool {
+            paths.contains(where: self.isOpen) || joining.values.contains { $0.contains(where: self.isOpen) }
+        }
+        while at < end, at <= sources.upperBound || isOpen,
             let instruction = decoder.decode(code.extracting(at..<code.byteCount), at: base + UInt64(at))
         {
             at += instruction.size
-            for path in joining.removeValue(forKey: instruction.address) ?? [] { Self.add(path, to: &paths) }
+            if !joining.isEmpty {
+                for path in joining.removeValue(forKey: instruction.address) ?? [] { Self.add(path, to: &paths) }
+            }
             if let target = instruction.target, instruction.flow != .call {
                 // What follows a jump is looked at with the same registers: it is reached from somewhere.
                 if target > instruction.address, target < base + UInt64(end) {
@@ -97,16 +102,19 @@ struct TranslatedConstants {
                 continue
             }
             if instruction.writes.isEmpty { continue }
-            let before = paths
-            paths = []
-            for path in before { for after in execute(instruction, path) { Self.add(after, to: &paths) } }
+            let isMaybe = instruction.mnemonic.hasPrefix("cmov")
+            for i in paths.indices {
+                let before = paths[i]
+                paths[i] = execute(instruction, before)
+                if isMaybe { Self.add(before, to: &paths) }
+            }
         }
     }
 
     /// For each register the constant in it, if it holds one, or the sum of one and what is not known; 0 for what holds
     /// none.
     private struct Sums: Equatable {
-        private var constants = [UInt64](repeating: 0, count: 16)
+        private var constants = SIMD16<UInt64>()
 
         subscript(register: GeneralRegister) -> UInt64 {
             get { constants[register.number] }
@@ -115,7 +123,7 @@ struct TranslatedConstants {
 
         subscript(name: String?) -> UInt64 { name.flatMap(GeneralRegister.init(name:)).map { self[$0] } ?? 0 }
 
-        func contains(where fits: (UInt64) -> Bool) -> Bool { constants.contains(where: fits) }
+        func contains(where fits: (UInt64) -> Bool) -> Bool { constants.indices.contains { fits(constants[$0]) } }
     }
 
     /// So few bytes have few paths; more are given up.
@@ -132,13 +140,13 @@ struct TranslatedConstants {
         path.contains { $0 == 1 << 31 } && path.contains(where: isAddress)
     }
 
-    /// The registers after an instruction: in two ways when it may move or not.
-    private mutating func execute(_ instruction: Instruction, _ before: Sums) -> [Sums] {
+    /// The registers after an instruction.
+    private mutating func execute(_ instruction: Instruction, _ before: Sums) -> Sums {
         var after = before
         for register in GeneralRegister.all where instruction.writes.contains(register) { after[register] = 0 }
         guard case .register(let name) = instruction.operands.first, let register = GeneralRegister(name: name),
             let last = instruction.operands.last
-        else { return [after] }
+        else { return after }
         let source =
             switch last {
             case .immediate(let value): UInt64(bitPattern: value)
@@ -155,6 +163,7 @@ struct TranslatedConstants {
         }
         switch instruction.mnemonic {
         case "mov", "movabs": after[register] = source
+        case let mnemonic where mnemonic.hasPrefix("cmov"): after[register] = source
         case "add": after[register] = sum(before[register], source)
         case "sub": after[register] = source == 0 ? 0 : sum(before[register], 0 &- source)
         case "lea":
@@ -165,12 +174,9 @@ struct TranslatedConstants {
             _ = sum(first, second &+ third)
             if second != 0 { _ = sum(second, first &+ third) }
             after[register] = first != 0 && second != 0 ? sum(third, first &+ second) : first &+ second &+ third
-        case let mnemonic where mnemonic.hasPrefix("cmov"):
-            after[register] = source
-            return [before, after]
         default: break
         }
         if GeneralRegister.width(of: name) == 32 { after[register] &= 0xffff_ffff }
-        return [after]
+        return after
     }
 }
