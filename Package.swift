@@ -27,6 +27,7 @@ let package = Package(
     ],
     targets: [
         .systemLibrary(name: "CELF", pkgConfig: "libelf", providers: [.apt(["libelf-dev"])]),
+        .systemLibrary(name: "CDW", pkgConfig: "libdw", providers: [.apt(["libdw-dev"])]),
         .systemLibrary(name: "CSodium", pkgConfig: "libsodium", providers: [.apt(["libsodium-dev"])]),
         .systemLibrary(name: "CCapstone", pkgConfig: "capstone", providers: [.apt(["libcapstone-dev"])]),
         .systemLibrary(name: "CArchive", pkgConfig: "libarchive", providers: [.apt(["libarchive-dev"])]),
@@ -37,7 +38,7 @@ let package = Package(
         .systemLibrary(name: "CLinux"),
 
         .target(name: "Addressing", swiftSettings: settings),
-        .target(name: "KernelImage", dependencies: ["CELF", "CCodecs", "Addressing"], swiftSettings: settings),
+        .target(name: "KernelImage", dependencies: ["CELF", "CDW", "CCodecs", "Addressing"], swiftSettings: settings),
         .target(name: "SecureRandom", dependencies: ["CSodium"], swiftSettings: settings),
         .target(name: "Disassembly", dependencies: ["Addressing", "CCapstone"], swiftSettings: settings),
         .target(name: "PagePermutation", dependencies: ["Addressing", "SecureRandom"], swiftSettings: settings),

@@ -34,12 +34,14 @@ public struct AuditSubject: Sendable {
     public let kernel: KernelAnalysis?
     /// What a module's relocations left open; nil for a kernel.
     public let module: ModuleRemarks?
+    /// Where sections of a module were put, by number; empty for a kernel.
+    let placement: [Int: VirtualAddress]
     /// Pages that no permutation moves.
     private let still: Set<Int>
 
     init(
         file: String, sections: [Section], symbols: [Symbol], names: [String], index: AddressIndex,
-        kernel: KernelAnalysis?, module: ModuleRemarks? = nil
+        kernel: KernelAnalysis?, module: ModuleRemarks? = nil, placement: [Int: VirtualAddress] = [:]
     ) {
         self.file = file
         self.sections = sections.sorted { $0.address < $1.address }
@@ -48,6 +50,7 @@ public struct AuditSubject: Sendable {
         self.index = index
         self.kernel = kernel
         self.module = module
+        self.placement = placement
         still =
             kernel.map { kernel in
                 var still = Set(kernel.pins.flatMap(\.pages))

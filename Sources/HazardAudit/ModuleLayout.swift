@@ -62,7 +62,8 @@ extension AuditSubject {
                         isWritable: section.flags & 1 != 0)
                 },
             symbols: layout.symbols.filter { range.contains($0.value) }, names: names,
-            index: AddressIndex(layout.symbols, range), kernel: nil, module: layout.remarks)
+            index: AddressIndex(layout.symbols, range), kernel: nil, module: layout.remarks,
+            placement: layout.addresses)
     }
 }
 

@@ -24,7 +24,8 @@ struct Audit: ParsableCommand {
             that it costs: `permute --audit full` adds them by itself, and `permute --constraints FILE` takes them \
             from what --json prints.
 
-            Needs no relocations and, for a vmlinuz, no other file.
+            Needs no relocations and, for a vmlinuz, no other file. Where a file has debug sections (DWARF), they say the \
+            types of objects and the lines of the source.
             """)
 
     @Argument(
@@ -54,11 +55,7 @@ struct Audit: ParsableCommand {
         var reports: [AuditReport] = []
         for image in images {
             progress("\(image): following the code")
-            let subject = try Self.subject(image)
-            reports.append(
-                try attempt { [flows, sites, objects] () throws(RewriteError) in
-                    try AuditReport(subject, options: flows, showsSites: sites, showsObjects: objects)
-                })
+            reports.append(try report(image))
         }
         if json {
             if reports.count == 1 { try printJSON(reports[0]) } else { try printJSON(reports) }
@@ -78,14 +75,21 @@ struct Audit: ParsableCommand {
         }
     }
 
-    private static func subject(_ path: String) throws -> AuditSubject {
+    private func report(_ path: String) throws -> AuditReport {
+        func report(_ subject: AuditSubject, _ image: borrowing KernelImage) throws -> AuditReport {
+            do {
+                return try AuditReport(subject, image, options: flows, showsSites: sites, showsObjects: objects)
+            } catch { throw CommandFailure.input("\(error)") }
+        }
         if try isCompressed(path) {
             let kernel = try attempt { () throws(RewriteError) in try CompressedKernel.open(path) }
-            return try attempt { () throws(RewriteError) in try AuditSubject.kernel(kernel.kernel) }
+            let subject = try attempt { () throws(RewriteError) in try AuditSubject.kernel(kernel.kernel) }
+            return try report(subject, kernel.kernel)
         }
         let image = try openImage(path)
-        return try attempt { () throws(RewriteError) in
+        let subject = try attempt { () throws(RewriteError) in
             AuditSubject.isRelocatable(image) ? try AuditSubject.module(image) : try AuditSubject.kernel(image)
         }
+        return try report(subject, image)
     }
 }

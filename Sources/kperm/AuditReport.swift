@@ -6,6 +6,7 @@
 import Addressing
 public import ArgumentParser
 public import HazardAudit
+import KernelImage
 import KernelRewrite
 
 extension FlowReading: ExpressibleByArgument {}
@@ -56,24 +57,35 @@ struct AuditReport: Encodable {
     let flows: FlowReport
     /// Of a kernel: what `kperm permute` is to respect.
     let constraints: AuditConstraints?
+    /// What is damaged in its debug sections.
+    let damagedDebugSections: String?
 
     init(
-        _ subject: AuditSubject, options: FlowOptions, showsSites: Bool, showsObjects: Bool
+        _ subject: AuditSubject, _ image: borrowing KernelImage, options: FlowOptions, showsSites: Bool,
+        showsObjects: Bool
     ) throws(RewriteError) {
         file = subject.file
         let found = subject.kernel == nil ? nil : TranslationSites(subject)
         sites = found.map { SiteReport($0, showsAll: showsSites) }
-        crossing = CrossingReport(CrossingObject.all(in: subject), showsAll: showsObjects)
+        let objects = CrossingObject.all(in: subject)
         let reading = options.reading ?? (subject.kernel == nil ? .module : .image)
         let all = DataFlows(subject, as: reading)
-        flows = FlowReport(all, subject, as: reading)
+        let places = SourcePlaces(
+            image, subject, objects: showsObjects ? objects.map(\.address) : [],
+            instructions: all.findings.map(\.site))
+        crossing = CrossingReport(objects, places, showsAll: showsObjects)
+        flows = FlowReport(all, places, subject, as: reading)
         if let found { constraints = try AuditConstraints(subject, found, all) } else { constraints = nil }
+        damagedDebugSections = places.problem
     }
 
     func print() {
         sites?.print()
         crossing.print()
         flows.print()
+        if let damagedDebugSections {
+            Swift.print("note: types and lines are missing: its debug sections are damaged: \(damagedDebugSections)")
+        }
         constraints?.printOptions()
     }
 }
@@ -89,8 +101,12 @@ struct CrossingReport: Encodable {
         let pages: Int
         let pageClass: String?
         let mayStraddle: Bool
+        /// In C, of data, when debug sections say so.
+        let type: String?
+        /// File and line, likewise.
+        let source: String?
 
-        init(_ object: CrossingObject) {
+        init(_ object: CrossingObject, _ place: SourcePlace?) {
             name = object.name
             kind = object.kind
             address = object.address.description
@@ -99,6 +115,8 @@ struct CrossingReport: Encodable {
             pages = object.pages
             pageClass = object.pageClass
             mayStraddle = object.mayStraddle
+            type = object.kind == .data ? place?.type : nil
+            source = place?.fileAndLine
         }
     }
 
@@ -111,12 +129,12 @@ struct CrossingReport: Encodable {
     /// All of them, when asked for.
     let objects: [Object]?
 
-    init(_ all: [CrossingObject], showsAll: Bool) {
+    init(_ all: [CrossingObject], _ places: SourcePlaces, showsAll: Bool) {
         data = all.count { $0.kind == .data }
         functions = all.count { $0.kind == .function }
         smallData = all.count { $0.kind == .data && $0.isSmall }
         straddling = all.count(where: \.mayStraddle)
-        objects = showsAll ? all.map(Object.init) : nil
+        objects = showsAll ? all.map { Object($0, places.objects[$0.address]) } : nil
     }
 
     func print() {
@@ -127,7 +145,8 @@ struct CrossingReport: Encodable {
             Swift.print(
                 "  \(object.name) (\(object.address), \(object.size) bytes in \(object.pages) pages of "
                     + "\(object.section), class \(object.pageClass ?? "none")): "
-                    + (object.mayStraddle ? "may straddle" : "stays together"))
+                    + (object.mayStraddle ? "may straddle" : "stays together")
+                    + (object.type.map { "; \($0)" } ?? "") + (object.source.map { "; \($0)" } ?? ""))
         }
     }
 }
@@ -144,11 +163,13 @@ struct FlowReport: Encodable {
         let size: UInt64
         let crossesPage: Bool
         let site: String
+        /// File and line of the site, when debug sections say so.
+        let source: String?
         let reason: String
         let evidence: String
         let path: [String]
 
-        init(_ finding: FlowFinding) {
+        init(_ finding: FlowFinding, _ place: SourcePlace?) {
             severity = finding.severity
             rule = finding.rule.name
             object = finding.object
@@ -158,6 +179,7 @@ struct FlowReport: Encodable {
             size = finding.size
             crossesPage = finding.crossesPage
             site = finding.path.last ?? finding.site.description
+            source = place?.fileAndLine
             reason = finding.reason
             evidence = finding.rule.evidence
             path = finding.path
@@ -172,10 +194,10 @@ struct FlowReport: Encodable {
     /// Relocations of a module that could not be carried out.
     let skippedRelocations: Int
 
-    init(_ flows: DataFlows, _ subject: AuditSubject, as reading: FlowReading) {
+    init(_ flows: DataFlows, _ places: SourcePlaces, _ subject: AuditSubject, as reading: FlowReading) {
         self.reading = reading
         functions = flows.functions
-        findings = flows.findings.map(Finding.init)
+        findings = flows.findings.map { Finding($0, places.lines[$0.site]) }
         skippedFunctions = flows.skipped
         skippedRelocations = subject.module?.skipped ?? 0
     }
@@ -187,7 +209,9 @@ struct FlowReport: Encodable {
                 + "\(count[.safe] ?? 0) safe, in \(functions) functions, read as \(reading.rawValue)")
         for finding in findings where showsSafe || finding.severity != .safe {
             Swift.print("  \(finding.severity.rawValue): \(finding.object) (\(finding.size) bytes): \(finding.reason)")
-            Swift.print("    \(finding.rule), by \(finding.path.joined(separator: " -> "))")
+            Swift.print(
+                "    \(finding.rule), by \(finding.path.joined(separator: " -> "))"
+                    + (finding.source.map { " (\($0))" } ?? ""))
         }
         for function in skippedFunctions { Swift.print("  skipped: \(function): too many paths") }
         if skippedRelocations > 0 { Swift.print("  skipped: \(skippedRelocations) relocations") }

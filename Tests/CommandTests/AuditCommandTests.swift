@@ -79,4 +79,41 @@ struct AuditCommandTests {
         #expect(try await audit(place, "module.S").status == 2)
         #expect(try await audit(place).status == 2)
     }
+
+    @Test func namesTypesAndLines() async throws {
+        let place = try Workplace()
+        let source = """
+            char buffer[5000];
+            int usb_bulk_msg(void *, unsigned, void *, int, int *, int);
+            int use(void *device) {
+                return usb_bulk_msg(device, 0, buffer, 200, 0, 0) + 1;
+            }
+
+            """
+        try source.write(toFile: place["module.c"], atomically: true, encoding: .utf8)
+        let compiled = try await execute(
+            "clang",
+            [
+                "--target=x86_64-unknown-none-elf", "-mcmodel=kernel", "-O1", "-g", "-gdwarf-aranges", "-c", "module.c",
+                "-o", "module.ko",
+            ],
+            in: place.path)
+        try #require(compiled.status == 0, "\(compiled.error)")
+        let text = try await audit(place, "module.ko", "--objects")
+        #expect(text.output.contains("; char [5000]; module.c:1\n"))
+        #expect(text.output.contains("(module.c:4)\n"))
+        #expect(!text.output.contains("note:"))
+
+        // The first entry of .debug_info is of a kind that .debug_abbrev does not have.
+        let sections = try await execute("llvm-readelf", ["-SW", "module.ko"], in: place.path)
+        let words = sections.output.split(whereSeparator: \.isWhitespace)
+        let name = try #require(words.firstIndex(of: ".debug_abbrev"))
+        let offset = try #require(Int(words[name + 3], radix: 16))
+        var bytes = Array(try Data(contentsOf: URL(fileURLWithPath: place["module.ko"])))
+        bytes[offset] = 0x7f
+        try Data(bytes).write(to: URL(fileURLWithPath: place["damaged.ko"]))
+        let damaged = try await audit(place, "damaged.ko", "--objects")
+        #expect(damaged.status == 0 && damaged.output.contains("1 hazard"))
+        #expect(damaged.output.contains("note: types and lines are missing: its debug sections are damaged: "))
+    }
 }
