@@ -31,15 +31,16 @@ struct FunctionFlow {
         self.unit = unit
         self.surroundings = surroundings
         entries = Array(repeating: nil, count: unit.blocks.count)
-        var open: [Int] = []
+        var roots: [Int] = []
         for (i, root) in unit.roots.enumerated() where i == 0 || surroundings.followsUnreached {
             var state = i == 0 ? MachineState.entry : MachineState()
             if i > 0 { state[.rsp] = .other }
             entries[root] = state
-            open.append(root)
+            roots.append(root)
         }
+        var open = OpenBlocks(unit, roots)
         var visits = 0
-        while let number = open.popLast() {
+        while let number = open.next() {
             visits += 1
             guard visits < 40 * unit.blocks.count + 100, var state = entries[number] else {
                 isSettled = false
@@ -50,9 +51,9 @@ struct FunctionFlow {
             for next in unit.blocks[number].successors {
                 if entries[next] == nil {
                     entries[next] = state
-                    open.append(next)
-                } else if entries[next]?.merge(state) == true, !open.contains(next) {
-                    open.append(next)
+                    open.insert(next)
+                } else if entries[next]?.merge(state) == true {
+                    open.insert(next)
                 }
             }
         }
@@ -247,6 +248,61 @@ struct FunctionFlow {
         case "b", "be", "l", "le": return isInOrder ? old.larger(new) : old.smaller(new)
         default: return old.merged(new)
         }
+    }
+}
+
+/// Blocks that are to be followed: first those that lead to the others, so that what several paths bring to a block is
+/// there when its turn comes. In whichever order else, a block is followed once for each path to it.
+private struct OpenBlocks {
+    /// Numbers of blocks, each before those that it leads to, loops excepted.
+    private let order: [Int]
+    private let ranks: [Int]
+    private var isOpen: [Bool]
+    private var first = 0
+
+    init(_ unit: CodeUnit, _ roots: [Int]) {
+        var finished: [Int] = []
+        var isSeen = [Bool](repeating: false, count: unit.blocks.count)
+        for root in roots.reversed() where !isSeen[root] {
+            var path: [(block: Int, successor: Int)] = [(root, 0)]
+            isSeen[root] = true
+            while let (block, successor) = path.last {
+                let successors = unit.blocks[block].successors
+                guard successor < successors.count else {
+                    finished.append(block)
+                    path.removeLast()
+                    continue
+                }
+                path[path.count - 1].successor += 1
+                let next = successors[successor]
+                if !isSeen[next] {
+                    isSeen[next] = true
+                    path.append((next, 0))
+                }
+            }
+        }
+        order = finished.reversed()
+        var ranks = [Int](repeating: 0, count: unit.blocks.count)
+        for (rank, block) in order.enumerated() { ranks[block] = rank }
+        self.ranks = ranks
+        isOpen = Array(repeating: false, count: order.count)
+        for root in roots { insert(root) }
+    }
+
+    mutating func insert(_ block: Int) {
+        isOpen[ranks[block]] = true
+        first = min(first, ranks[block])
+    }
+
+    mutating func next() -> Int? {
+        while first < isOpen.count {
+            if isOpen[first] {
+                isOpen[first] = false
+                return order[first]
+            }
+            first += 1
+        }
+        return nil
     }
 }
 
