@@ -127,7 +127,12 @@ public struct AuditSubject: Sendable {
 
     /// The symbols of a name, without what a compiler adds behind a dot.
     public func symbols(named name: String) -> [Symbol] {
-        symbols.filter { self.name(of: $0).prefix { $0 != "." } == name }
+        let count = name.utf8.count
+        return symbols.filter { symbol in
+            let own = self.name(of: symbol).utf8
+            return own.starts(with: name.utf8)
+                && (own.count == count || own[own.index(own.startIndex, offsetBy: count)] == UInt8(ascii: "."))
+        }
     }
 
     /// Whether a function is a part of another that the compiler moved away.

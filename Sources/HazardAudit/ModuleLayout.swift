@@ -162,6 +162,10 @@ private struct ModuleLayout {
             default: true
             }
         if !fits { remarks.overflowing += 1 }
-        for i in 0..<size { bytes[relocation.section]?[offset + i] = UInt8(truncatingIfNeeded: value >> UInt64(8 * i)) }
+        Self.store(value, size, at: offset, &bytes[relocation.section, default: []])
+    }
+
+    private static func store(_ value: UInt64, _ size: Int, at offset: Int, _ bytes: inout [UInt8]) {
+        for i in 0..<size { bytes[offset + i] = UInt8(truncatingIfNeeded: value >> UInt64(8 * i)) }
     }
 }
