@@ -65,6 +65,42 @@ extension Value {
         return Value(roots: [.upTo(mask, step: mask & (~mask &+ 1))])
     }
 
+    /// A sum where no bit is in both; else no more than all bits up to the highest that is in either.
+    func or(_ other: Value) -> Value {
+        if let constant, let second = other.constant { return .constant(constant | second) }
+        guard let mine = range, let others = other.range else { return Value.made(from: self, other) }
+        let (low, high) = mine.end < others.end ? (mine, others) : (others, mine)
+        if low.end >> UInt64((high.offset | high.step).trailingZeroBitCount) == 0 { return Value(roots: [high + low]) }
+        return Value(roots: [.upTo(UInt64.max >> UInt64(high.end.leadingZeroBitCount))])
+    }
+
+    /// What is left without some low bits, where that is known.
+    func shifted(by bits: UInt64) -> Value? {
+        if let constant { return .constant(constant >> bits) }
+        guard let range else {
+            let isSmall = isPlainNumber && roots.allSatisfy { $0.last.map { $0 >> bits == 0 } ?? false }
+            return isSmall ? .constant(0) : nil
+        }
+        let (first, end) = (range.offset >> bits, range.end >> bits)
+        return first == end ? .constant(first) : Value(roots: [Root(offset: first, step: 1, span: end - first)])
+    }
+
+    /// Whether a bit is set; nil when it may be or not.
+    func has(_ bit: UInt64) -> Bool? {
+        if let constant { return constant & bit != 0 }
+        guard let parts = range.map({ ($0.offset / bit, $0.end / bit) }) else { return nil }
+        if parts.1 == 0 { return false }
+        return parts.0 == parts.1 ? parts.0 & 1 != 0 : nil
+    }
+
+    /// The numbers that may be there and nothing else, from the first to the last.
+    var range: Root? {
+        guard !isOther, roots.count == 1, bases == 0, translation.isEmpty, roots[0].origin == .number,
+            roots[0].form == .address, roots[0].offset < 1 << 40, roots[0].span < 1 << 40
+        else { return nil }
+        return roots[0]
+    }
+
     func multiplied(by factor: UInt64) -> Value {
         if factor == 1 { return self }
         if let constant { return .constant(constant &* factor) }
@@ -163,6 +199,9 @@ extension Value {
 }
 
 extension Root {
+    /// The largest number of a range.
+    var end: UInt64 { offset + span }
+
     /// Whether it leads to an object or to the stack, and is no number that a caller may have passed.
     fileprivate var isCertain: Bool { origin == .number || origin == .stack }
 }

@@ -24,6 +24,8 @@ struct Exposure {
 struct PendingStructure {
     let rule: Rule
     let pointer: [Root]
+    /// How many elements there are, if it is an array.
+    var count = 1
     var path: [VirtualAddress]
 }
 
@@ -59,7 +61,7 @@ struct ExposureFinder {
         let path = structure.path + [call.address]
         switch structure.rule.reach {
         case .transfers: transfers(at: pointer, structure.rule, call.state, path)
-        case .messages: messages(at: pointer, structure.rule, call.state, path)
+        case .messages: messages(at: pointer, structure.count, structure.rule, call.state, path)
         default: break
         }
     }
@@ -89,12 +91,12 @@ struct ExposureFinder {
         switch rule.reach {
         case .buffer(let i, let count), .eachPage(let i, let count):
             add(rule, call.argument(i).roots, length(count), path)
-        case .flagged(let i, let count, let flags, let bits):
-            let known = call.argument(flags).constant
-            if known.map({ $0 & bits != 0 }) ?? true {
+        case .flagged(let i, let count, let flags, let bit):
+            let isSet = call.argument(flags).has(bit)
+            if isSet != false {
                 add(
                     rule, call.argument(i).roots, length(count), path,
-                    ceiling: known == nil ? .suspicious : .hazard)
+                    ceiling: isSet == nil ? .suspicious : .hazard)
             }
         case .page(let i, let offset, let count):
             let offset = offset.map(call.argument) ?? .constant(0)
@@ -108,7 +110,9 @@ struct ExposureFinder {
                 guard let slot = call.argument(i).stackOffset, let value = call.state.slots[slot] else { continue }
                 handOut(value, rule, call.address)
             }
-        case .messages(let i): messages(at: call.argument(i).roots, rule, call.state, path)
+        case .messages(let i, let count):
+            let known = call.argument(count).low.constant.map { Int(min($0, Self.messageLimit)) }
+            messages(at: call.argument(i).roots, known ?? Int(Self.messageLimit), rule, call.state, path)
         case .transfers(let i): message(call.argument(i), rule, call)
         case .request(let i): request(call.argument(i), rule, call)
         case .entry, .pages, .handedOut: break
@@ -169,7 +173,7 @@ struct ExposureFinder {
         let mask: UInt64 = width == 8 ? .max : 1 << UInt64(8 * width) - 1
         func narrow(_ value: Value) -> Value { value.constant.map { .constant($0 & mask) } ?? value }
         switch pointer.origin {
-        case .stack: return state.slots[place.offset].map(narrow) ?? .other
+        case .stack: return narrow(state.load(width, at: place.offset))
         case .number:
             var value = Value(roots: width == 8 ? memory.cells[place.offset] ?? [] : [])
             for store in events.stores where store.place.roots.contains(place) { value = value.merged(store.value) }
@@ -183,25 +187,28 @@ struct ExposureFinder {
         }
     }
 
+    /// So many messages are looked at where their number is not known.
+    private static let messageLimit: UInt64 = 16
+
     private mutating func messages(
-        at pointers: [Root], _ rule: Rule, _ state: MachineState, _ path: [VirtualAddress]
+        at pointers: [Root], _ count: Int, _ rule: Rule, _ state: MachineState, _ path: [VirtualAddress]
     ) {
         for pointer in pointers where pointer.form == .address && pointer.isExact && !pointer.isPlainNumber {
             if case .argument = pointer.origin {
-                pending.append(PendingStructure(rule: rule, pointer: [pointer], path: path))
+                pending.append(PendingStructure(rule: rule, pointer: [pointer], count: count, path: path))
             }
-            for i in 0..<16 {
+            for i in 0..<count {
                 let message = pointer + UInt64(i) * Layout.Message.size
                 let buffer = field(message, Layout.Message.buffer, 8, state)
                 guard buffer.roots.contains(where: { !$0.isPlainNumber }) else {
                     if i == 0 || buffer != .other { continue } else { break }
                 }
-                let flags = field(message, Layout.Message.flags, 2, state).constant
+                let isSafe = field(message, Layout.Message.flags, 2, state).has(Layout.Message.isSafe)
                 // Without the flag the core has what an adapter maps copied.
-                guard flags.map({ $0 & Layout.Message.isSafe != 0 }) ?? true else { continue }
+                if isSafe == false { continue }
                 add(
                     rule, buffer.roots, field(message, Layout.Message.length, 2, state), path,
-                    ceiling: flags == nil ? .suspicious : .hazard)
+                    ceiling: isSafe == nil ? .suspicious : .hazard)
             }
         }
     }

@@ -126,7 +126,7 @@ struct FunctionFlow {
         case .memory:
             let value: Value
             if let slot = Self.slot(operand, state) {
-                value = state.slots[slot] ?? .other
+                value = state.load(instruction.width, at: slot)
             } else {
                 let place = Self.address(operand, scale: instruction.scale, next: instruction.next, state)
                 value = surroundings.memory(place, instruction)
@@ -175,6 +175,16 @@ struct FunctionFlow {
         case "imul" where operands.count == 3:
             write(value(2).constant.map { value(1).multiplied(by: $0) } ?? .made(from: value(1)))
         case "xor" where operands.count == 2 && operands[0] == operands[1]: write(.constant(0))
+        case "or" where operands.count == 2:
+            // As compilers set a bit of a register's second byte.
+            if case .register(let name) = operands[0], name.hasSuffix("h"), let whole = GeneralRegister(name: name),
+                let bits = value(1).constant
+            {
+                state.forgetComparison(of: whole)
+                state[whole] = state[whole].or(.constant((bits & 0xff) << 8))
+            } else {
+                write(value(0).or(value(1)))
+            }
         case "or", "xor", "shr", "sar", "imul", "rol", "ror", "not", "neg", "sbb", "adc":
             var made = value(0)
             for i in operands.indices.dropFirst() { made = Value.made(from: made, value(i)) }
@@ -184,7 +194,7 @@ struct FunctionFlow {
             state[.rsp] = state[.rsp].adding(UInt64(bitPattern: -8))
             if let slot = state[.rsp].stackOffset { state.store(pushed, 8, at: slot) }
         case "pop" where operands.count == 1:
-            let popped = state[.rsp].stackOffset.flatMap { state.slots[$0] } ?? .other
+            let popped = state[.rsp].stackOffset.map { state.load(8, at: $0) } ?? .other
             state[.rsp] = state[.rsp].adding(8)
             write(popped)
         case "leave":
@@ -318,8 +328,21 @@ extension MachineState {
     mutating func store(_ value: Value, _ width: Int, at slot: UInt64) {
         slots[slot] = value
         for part in stride(from: 2, to: max(width, 2), by: 2) {
-            slots[slot &+ UInt64(part)] = value.constant.map { .constant($0 >> UInt64(8 * part)) }
+            slots[slot &+ UInt64(part)] = value.shifted(by: UInt64(8 * part))
         }
+    }
+
+    /// What is in the stack. A number that was written with fewer bytes than are read is one only if the bytes behind it
+    /// fit.
+    func load(_ width: Int, at slot: UInt64) -> Value {
+        guard let value = slots[slot] else { return .other }
+        guard value.range != nil || value.isPlainNumber else { return value }
+        for part in stride(from: 2, to: max(width, 2), by: 2) {
+            guard let behind = value.shifted(by: UInt64(8 * part)), slots[slot &+ UInt64(part)] == behind else {
+                return .other
+            }
+        }
+        return value
     }
 
     mutating func forgetComparison(of register: GeneralRegister) {

@@ -18,16 +18,16 @@ public struct Rule: Sendable {
     public enum Reach: Sendable, Equatable {
         /// A virtual address, translated once.
         case buffer(Int, Length)
-        /// A virtual address, when an argument with flags has these bits.
-        case flagged(Int, Length, flags: Int, bits: UInt64)
+        /// A virtual address, when an argument with flags has this bit.
+        case flagged(Int, Length, flags: Int, bit: UInt64)
         /// A `struct page`, and an offset in the page if there is an argument for it.
         case page(Int, offset: Int?, Length)
         /// A virtual address, of which the callee translates each page.
         case eachPage(Int, Length)
         /// A physical address or a frame number.
         case physical(Int)
-        /// An array of `struct i2c_msg`.
-        case messages(Int)
+        /// An array of `struct i2c_msg`, and how many there are.
+        case messages(Int, count: Int)
         /// A `struct spi_message`.
         case transfers(Int)
         /// A `struct urb`.
@@ -98,8 +98,8 @@ extension Rule {
         Rule("spi_sync", ["spi_sync", "spi_async", "spi_sync_locked"], .transfers(1), .hazard, "the controller maps tx_buf and rx_buf", "drivers/spi/spi.c: __spi_map_msg, spi_map_buf_attrs"),
         Rule("spi_write_then_read", ["spi_write_then_read"], .copied(1), .safe, "copies what is sent", "drivers/spi/spi.c: spi_write_then_read"),
         Rule("spi_write_then_read", ["spi_write_then_read"], .copied(3), .safe, "copies what is received", "drivers/spi/spi.c: spi_write_then_read"),
-        Rule("i2c_transfer", ["i2c_transfer", "__i2c_transfer"], .messages(1), .hazard, "messages with I2C_M_DMA_SAFE may be mapped", "Documentation/i2c/dma-considerations.rst; include/uapi/linux/i2c.h: struct i2c_msg"),
-        Rule("i2c_transfer_buffer_flags", ["i2c_transfer_buffer_flags"], .flagged(1, .argument(2), flags: 3, bits: 0x200), .hazard, "a buffer with I2C_M_DMA_SAFE may be mapped", "include/linux/i2c.h: i2c_master_send_dmasafe"),
+        Rule("i2c_transfer", ["i2c_transfer", "__i2c_transfer"], .messages(1, count: 2), .hazard, "messages with I2C_M_DMA_SAFE may be mapped", "Documentation/i2c/dma-considerations.rst; include/uapi/linux/i2c.h: struct i2c_msg"),
+        Rule("i2c_transfer_buffer_flags", ["i2c_transfer_buffer_flags"], .flagged(1, .argument(2), flags: 3, bit: 0x200), .hazard, "a buffer with I2C_M_DMA_SAFE may be mapped", "include/linux/i2c.h: i2c_master_send_dmasafe"),
         Rule("bio_add_page", ["bio_add_page", "__bio_add_page"], .page(1, offset: 3, .argument(2)), .hazard, "a segment is one physical address and a length", "block/bio.c: bio_add_page"),
         Rule("bio_add_pc_page", ["bio_add_pc_page"], .page(2, offset: 4, .argument(3)), .hazard, "a segment is one physical address and a length", "block/bio.c: bio_add_pc_page"),
         Rule("blk_rq_map_kern", ["blk_rq_map_kern"], .eachPage(2, .argument(3)), .hazard, "adds each page of the buffer by its own struct page", "block/blk-map.c: bio_map_kern"),

@@ -256,6 +256,7 @@ struct Value: Equatable {
     var low: Value {
         // Of an address it is worth knowing which one.
         if let constant, constant < 1 << 63 || isPlainNumber { return .constant(constant & 0xffff_ffff) }
+        if let range, range.end <= 0xffff_ffff { return self }
         var half = self
         half.roots = roots.map { $0.form == .address && !$0.isPlainNumber ? $0.with(.low) : $0 }
         return half
