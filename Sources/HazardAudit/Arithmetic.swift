@@ -87,17 +87,14 @@ extension Value {
 
     /// Whether a bit is set; nil when it may be or not.
     func has(_ bit: UInt64) -> Bool? {
-        if let constant { return constant & bit != 0 }
-        guard let parts = range.map({ ($0.offset / bit, $0.end / bit) }) else { return nil }
-        if parts.1 == 0 { return false }
-        return parts.0 == parts.1 ? parts.0 & 1 != 0 : nil
+        guard !isOther, bases == 0, translation.isEmpty, let first = roots.first else { return nil }
+        let answer = first.has(bit)
+        return roots.allSatisfy { $0.has(bit) == answer } ? answer : nil
     }
 
     /// The numbers that may be there and nothing else, from the first to the last.
     var range: Root? {
-        guard !isOther, roots.count == 1, bases == 0, translation.isEmpty, roots[0].origin == .number,
-            roots[0].form == .address, roots[0].offset < 1 << 40, roots[0].span < 1 << 40
-        else { return nil }
+        guard !isOther, roots.count == 1, bases == 0, translation.isEmpty, roots[0].isBounded else { return nil }
         return roots[0]
     }
 
@@ -201,6 +198,16 @@ extension Value {
 extension Root {
     /// The largest number of a range.
     var end: UInt64 { offset + span }
+
+    /// Numbers from the first to the last.
+    fileprivate var isBounded: Bool { origin == .number && form == .address && offset < 1 << 40 && span < 1 << 40 }
+
+    fileprivate func has(_ bit: UInt64) -> Bool? {
+        if origin == .number, form == .address, isExact { return offset & bit != 0 }
+        guard isBounded else { return nil }
+        if end / bit == 0 { return false }
+        return offset / bit == end / bit ? offset & bit != 0 : nil
+    }
 
     /// Whether it leads to an object or to the stack, and is no number that a caller may have passed.
     fileprivate var isCertain: Bool { origin == .number || origin == .stack }
