@@ -128,6 +128,35 @@ private struct RuleCase: Sendable, CustomTestStringConvertible {
             each(
                 "sub $24, %rsp; movl $0x00010010, (%rsp); movw $200, 4(%rsp); movq $OBJECT, 8(%rsp); "
                     + "mov %rsp, %rsi; mov $1, %edx; call i2c_transfer; add $24, %rsp"), image: [:], module: [:]),
+        // The client's address size, stored together with the address; then a flag that promises besides.
+        RuleCase(
+            "i2c_transfer",
+            each(
+                "sub $24, %rsp; movzwl (%rdi), %eax; and $16, %eax; or $1, %eax; shl $16, %eax; movzwl 2(%rdi), %ecx; "
+                    + "or %ecx, %eax; mov %eax, (%rsp); movw $200, 4(%rsp); movq $OBJECT, 8(%rsp); "
+                    + "mov %rsp, %rsi; mov $1, %edx; call i2c_transfer; add $24, %rsp"), image: [:], module: [:]),
+        RuleCase(
+            "i2c_transfer",
+            each(
+                "sub $24, %rsp; movzwl (%rdi), %eax; and $16, %eax; or $2, %ah; shl $16, %eax; movzwl 2(%rdi), %ecx; "
+                    + "or %ecx, %eax; mov %eax, (%rsp); movw $200, 4(%rsp); movq $OBJECT, 8(%rsp); "
+                    + "mov %rsp, %rsi; mov $1, %edx; call i2c_transfer; add $24, %rsp"), image: found, module: both),
+        // The flag is in a message behind the only one.
+        RuleCase(
+            "i2c_transfer",
+            each(
+                "sub $40, %rsp; movl $0x10, (%rsp); movw $200, 4(%rsp); movq $OBJECT, 8(%rsp); "
+                    + "movl $0x02000010, 16(%rsp); movw $200, 20(%rsp); movq $OBJECT, 24(%rsp); "
+                    + "mov %rsp, %rsi; mov $1, %edx; call i2c_transfer; add $40, %rsp"), image: [:], module: [:]),
+        // Copied with more bytes than were written at once: nothing is known of the flags, least of all that they are 0.
+        RuleCase(
+            "i2c_transfer",
+            each(
+                "sub $40, %rsp; movw $0x10, (%rsp); movw $0x200, 2(%rsp); movl $200, 4(%rsp); mov (%rsp), %rax; "
+                    + "mov %rax, 16(%rsp); movq $OBJECT, 24(%rsp); "
+                    + "lea 16(%rsp), %rsi; mov $1, %edx; call i2c_transfer; add $40, %rsp"),
+            image: ["crossing": .suspicious, "inside": .safe],
+            module: ["crossing": .suspicious, "inside": .suspicious]),
         RuleCase(
             "i2c_transfer_buffer_flags",
             each(
