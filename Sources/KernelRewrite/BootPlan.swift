@@ -29,16 +29,19 @@ public struct BootPlan: Sendable {
     /// Bytes of the unpacked kernel that change.
     public let changes: [Change]
     public let remarks: [String]
+    /// What it notes while it runs; nil for a kernel that is only permuted.
+    public let instrumentation: Instrumentation?
 
     /// Plans for a kernel.
     ///
     /// - Parameters:
     ///   - seed: what the stub draws from; nil to let it gather a seed at every boot.
+    ///   - sites: what the kernel shall note of its translations, for an audit; nil for a kernel to be used.
     ///   - known: the kernel's analysis, for those who have it already.
     /// - Throws: `RewriteError` when the kernel lacks something the plan needs, or the request asks for what cannot be.
     public static func make(
         _ kernel: borrowing CompressedKernel, _ request: Request, seed: borrowing Seed?, tool: String,
-        analysis known: KernelAnalysis? = nil
+        observing sites: [ObservedSite]? = nil, analysis known: KernelAnalysis? = nil
     ) throws(RewriteError) -> BootPlan {
         let whole: KernelAnalysis
         if let known { whole = known } else { whole = try KernelAnalysis.of(kernel.kernel) }
@@ -54,10 +57,17 @@ public struct BootPlan: Sendable {
         case .none: break
         }
         let manifest = BootManifest(request, isDrawnAtBoot: secret == nil, tool: tool)
-        let planted = try analysis.architecture.plant(analysis, kernel.kernel, problem, secret, manifest.encoded())
+        var instrumentation: Instrumentation?
+        if let sites {
+            instrumentation = try analysis.architecture.instrument(
+                analysis, kernel.kernel, sites, kernel.relocations)
+        }
+        let planted = try analysis.architecture.plant(
+            analysis, kernel.kernel, problem, secret, manifest.encoded(), instrumentation)
         return BootPlan(
             analysis: analysis, request: request, when: secret == nil ? .boot : .build, problem: problem,
-            permutation: permutation, changes: planted.changes, remarks: planted.remarks + remarks)
+            permutation: permutation, changes: planted.changes, remarks: planted.remarks + remarks,
+            instrumentation: instrumentation)
     }
 
     /// What the kernel's own command line means for the boot stub, which sees the loader's only.

@@ -47,6 +47,8 @@ public struct KernelAnalysis: Sendable {
     public let stubEnd: VirtualAddress
     /// Physical address of the kernel's own root page table.
     public let rootTable: PhysicalAddress
+    /// Functions that run before the kernel's own mapping is live.
+    let earlyFunctions: Set<VirtualAddress>
     /// Functions that early code calls through the kernel's mapping.
     let handedOver: [VirtualAddress]
     let symbols: KernelSymbols
@@ -81,13 +83,19 @@ public struct Architecture: Sendable {
     let analyse: @Sendable (borrowing KernelImage) throws(RewriteError) -> KernelAnalysis
     /// The memory behind the image and the changes in it, for one permutation.
     let bake:
-        @Sendable (KernelAnalysis, borrowing KernelImage, TranslationTable, _ seedSource: String)
-            throws(RewriteError) -> Baked
+        @Sendable (
+            KernelAnalysis, borrowing KernelImage, TranslationTable, _ seedSource: String, Instrumentation?
+        ) throws(RewriteError) -> Baked
     /// The changes that let a kernel permute itself while it starts: from a seed, or from one it gathers.
     let plant:
         @Sendable (
-            KernelAnalysis, borrowing KernelImage, PermutationProblem, _ seed: [UInt8]?, _ manifest: [UInt8]
+            KernelAnalysis, borrowing KernelImage, PermutationProblem, _ seed: [UInt8]?, _ manifest: [UInt8],
+            Instrumentation?
         ) throws(RewriteError) -> Planted
+    /// The changes that have a kernel note what it translates. What KASLR relocates, if it does, is left as it is.
+    let instrument:
+        @Sendable (KernelAnalysis, borrowing KernelImage, [ObservedSite], KASLRRelocations?)
+            throws(RewriteError) -> Instrumentation
     /// What a kernel says that permutes itself, and its seed if it was given one; nil for any other kernel.
     let readArea: @Sendable (borrowing KernelImage) throws(RewriteError) -> (manifest: [UInt8], seed: [UInt8]?)?
     /// The frame behind a page of a permuted image, as the running kernel will read it: through the

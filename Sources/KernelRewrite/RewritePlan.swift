@@ -51,6 +51,8 @@ public struct RewritePlan: Sendable {
     public let permutation: Permutation
     public let table: TranslationTable
     public let baked: Baked
+    /// What it notes while it runs; nil for a kernel that is only permuted.
+    public let instrumentation: Instrumentation?
 
     /// Every byte of the image that changes, and why.
     public var changes: [Change] { baked.changes }
@@ -76,23 +78,28 @@ public struct RewritePlan: Sendable {
 
     /// Plans a freshly drawn permutation.
     ///
+    /// - Parameter sites: what the kernel shall note of its translations, for an audit; nil for a kernel to be used.
     /// - Throws: `RewriteError` when the kernel lacks something the plan needs.
     public static func draw(
-        _ image: borrowing KernelImage, _ request: Request, seed: borrowing Seed
+        _ image: borrowing KernelImage, _ request: Request, seed: borrowing Seed, observing sites: [ObservedSite]? = nil
     ) throws(RewriteError) -> RewritePlan {
         let analysis = try KernelAnalysis.of(image).answering(request)
         let problem = try problem(analysis, request)
         let permutation: Permutation
         do { permutation = try Permutation.draw(problem, seed: seed) } catch { throw .seed(error) }
-        return try RewritePlan(analysis, image, request, problem, permutation)
+        var instrumentation: Instrumentation?
+        if let sites { instrumentation = try analysis.architecture.instrument(analysis, image, sites, nil) }
+        return try RewritePlan(analysis, image, request, problem, permutation, instrumentation)
     }
 
     /// Plans a permutation drawn with a fresh seed, which nobody keeps.
     ///
     /// - Throws: `RewriteError` when the kernel lacks something the plan needs.
-    public static func draw(_ image: borrowing KernelImage, _ request: Request) throws(RewriteError) -> RewritePlan {
+    public static func draw(
+        _ image: borrowing KernelImage, _ request: Request, observing sites: [ObservedSite]? = nil
+    ) throws(RewriteError) -> RewritePlan {
         let seed = try wrapping(RewriteError.seed, { () throws(SeedError) in try Seed.random() })
-        return try draw(image, request, seed: seed)
+        return try draw(image, request, seed: seed, observing: sites)
     }
 
     /// Plans a given order of the frames, which is checked against every demand of the kernel and the request.
@@ -111,14 +118,15 @@ public struct RewritePlan: Sendable {
 
     init(
         _ analysis: KernelAnalysis, _ image: borrowing KernelImage, _ request: Request, _ problem: PermutationProblem,
-        _ permutation: Permutation
+        _ permutation: Permutation, _ instrumentation: Instrumentation? = nil
     ) throws(RewriteError) {
+        self.instrumentation = instrumentation
         self.analysis = analysis
         self.request = request
         self.problem = problem
         self.permutation = permutation
         table = TranslationTable(
             permutation, virtualBase: analysis.map.virtualBase, physicalBase: analysis.map.physicalBase)
-        baked = try analysis.architecture.bake(analysis, image, table, request.seedSource)
+        baked = try analysis.architecture.bake(analysis, image, table, request.seedSource, instrumentation)
     }
 }

@@ -10,20 +10,19 @@ import Testing
 @testable import KernelRewrite
 
 struct BootStubTests {
-    private static let committed = "\(checkout)/Sources/KernelRewrite/X86_64/BootStubCode.swift"
-
     /// Assembly gives the same bytes everywhere; C only from the same compiler.
-    @Test func committedBytesComeFromTheSource() throws {
+    @Test(arguments: [("BootStubCode", "let code:"), ("RecordCode", "static let entry")])
+    func committedBytesComeFromTheSource(name: String, compiled: String) throws {
         let scratch = try Scratch()
         try runTool("\(checkout)/tools/build-stub", scratch["StubCode.swift"])
         func lines(_ path: String) throws -> [Substring] {
             String(decoding: try readBytes(path), as: UTF8.self).split(separator: "\n")
         }
-        let built = try lines(scratch["BootStubCode.swift"])
-        let committed = try lines(Self.committed)
+        let built = try lines(scratch["\(name).swift"])
+        let committed = try lines("\(checkout)/Sources/KernelRewrite/X86_64/\(name).swift")
         let isSameCompiler = built.contains { $0.contains("compiler = \"\(BootStubCode.compiler)\"") }
         func upToCode(_ lines: [Substring]) -> [Substring] {
-            lines.prefix { !$0.contains("let code:") }.filter { !$0.contains("compiler = ") }
+            lines.prefix { !$0.contains(compiled) }.filter { !$0.contains("compiler = ") }
         }
         #expect(upToCode(built) == upToCode(committed), "run tools/build-stub")
         if isSameCompiler { #expect(built == committed, "run tools/build-stub") }

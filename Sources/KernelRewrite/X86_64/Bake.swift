@@ -26,12 +26,13 @@ enum Bake {
     private static let tableFlags: UInt64 = 0x63
 
     static func bake(
-        _ analysis: KernelAnalysis, _ image: borrowing KernelImage, _ table: TranslationTable, _ seedSource: String
+        _ analysis: KernelAnalysis, _ image: borrowing KernelImage, _ table: TranslationTable, _ seedSource: String,
+        _ instrumentation: Instrumentation?
     ) throws(RewriteError) -> Baked {
         let map = analysis.map
         let behind = try placeBehind(image)
         let virtual = map.virtualBase + (behind - map.physicalBase)
-        var builder = Builder(analysis: analysis, place: behind)
+        var builder = Builder(analysis: analysis, place: behind, notes: instrumentation?.range)
         try builder.pageTables(image, table)
         builder.contents += table.bytes
         builder.contents.pad(to: pageSize)
@@ -39,6 +40,7 @@ enum Bake {
         try builder.stub(image, table, seedSource)
         if let poke = try TextPoke.change(image, map, analysis.symbols) { builder.changes.append(poke) }
         builder.changes += try IsolationFlag.changes(image, map, analysis.symbols)
+        builder.changes += instrumentation?.changes ?? []
         return Baked(
             physicalAddress: behind, virtualAddress: virtual, contents: builder.contents, tableOffset: tableOffset,
             changes: builder.changes, remarks: builder.remarks)
@@ -76,14 +78,22 @@ enum Bake {
     private struct Builder {
         let analysis: KernelAnalysis
         let place: PhysicalAddress
+        /// Where an instrumented kernel's notes lie, which are to be reserved with what is behind them.
+        let notes: PhysicalAddress?
         var contents: [UInt8] = []
         var tableOffset = 0
         var changes: [Change] = []
         var remarks: [String] = []
 
-        init(analysis: KernelAnalysis, place: PhysicalAddress) {
+        init(analysis: KernelAnalysis, place: PhysicalAddress, notes: Range<VirtualAddress>?) {
             self.analysis = analysis
             self.place = place
+            self.notes = notes.map { analysis.map.physicalBase + ($0.lowerBound - analysis.map.virtualBase) }
+            // Where nothing else is loaded behind the image, the notes come first.
+            if let start = self.notes, let notes {
+                let end = start + (notes.upperBound - notes.lowerBound)
+                if place < end { contents = [UInt8](repeating: 0, count: Int(end - place)) }
+            }
         }
 
         private var map: PageMap { analysis.map }
@@ -234,8 +244,10 @@ enum Bake {
                 remarks.append("no debugfs file will say that the kernel is permuted: no debugfs or initcalls")
             }
 
+            let first = min(notes ?? place, place)
             let parameters: [UInt64] = [
-                place.rawValue, UInt64(contents.count), reserve.address.rawValue, start.address.rawValue,
+                first.rawValue, UInt64(contents.count) + (place - first), reserve.address.rawValue,
+                start.address.rawValue,
                 printk?.address.rawValue ?? 0, messageAt.rawValue, initcall?.address.rawValue ?? 0,
                 hasFile ? blob?.address.rawValue ?? 0 : 0, nameAt.rawValue, pageOffset?.address.rawValue ?? 0,
                 statusPlace.rawValue,

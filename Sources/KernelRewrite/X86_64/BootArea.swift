@@ -34,11 +34,12 @@ enum BootArea {
         static let constants = 0x100
         static let manifest = 0x168
         static let copy = 0x170
+        static let front = 0x178
     }
 
     static func plant(
         _ analysis: KernelAnalysis, _ image: borrowing KernelImage, _ problem: PermutationProblem, _ seed: [UInt8]?,
-        _ manifest: [UInt8]
+        _ manifest: [UInt8], _ instrumentation: Instrumentation?
     ) throws(RewriteError) -> Planted {
         let symbols = analysis.symbols
         let hooks = KernelHooks(analysis: analysis)
@@ -46,7 +47,8 @@ enum BootArea {
         // The decompressor unpacks the file to where the image begins, and copies its segments down from there.
         let copy = home.offset &- (home.address.rawValue &- analysis.map.virtualBase.rawValue)
         let bytes = try contents(
-            analysis, problem, seed, manifest, room: home.size,
+            analysis, problem, seed, manifest,
+            front: instrumentation.map { home.address - $0.range.lowerBound } ?? 0, room: home.size,
             copy: copy < home.size &- UInt64(headerBytes) || copy > 1 << 30 ? 0 : copy)
         var planted = Planted()
         planted.changes.append(
@@ -87,6 +89,7 @@ enum BootArea {
         planted.changes.append(try hooks.lead(call, to: gap.address + UInt64(BootStubCode.trampolineRun), image))
         if let poke = try TextPoke.change(image, analysis.map, symbols) { planted.changes.append(poke) }
         planted.changes += try IsolationFlag.changes(image, analysis.map, symbols)
+        planted.changes += instrumentation?.changes ?? []
         return planted
     }
 
@@ -112,7 +115,7 @@ enum BootArea {
     /// The area's first bytes: all that is not work memory.
     private static func contents(
         _ analysis: KernelAnalysis, _ problem: PermutationProblem, _ seed: [UInt8]?, _ manifest: [UInt8],
-        room: UInt64, copy: UInt64
+        front: UInt64, room: UInt64, copy: UInt64
     ) throws(RewriteError) -> [UInt8] {
         let symbols = analysis.symbols
         let map = analysis.map
@@ -160,15 +163,15 @@ enum BootArea {
         let tables = (table + TableLookup.byteCount(pages: map.pageCount)).roundedUpToPage
         let work = tables + Int(largePages) * pageSize
         let workBytes = BootStubCode.workBytes(pages: map.pageCount).roundedUpToPage
-        guard work + workBytes <= room else {
-            throw .unsupported(
-                file: symbols.file, "the boot area takes \(work + workBytes) bytes, \(section) has \(room)")
+        let size = work + workBytes
+        guard size <= room else {
+            throw .unsupported(file: symbols.file, "the boot area takes \(size) bytes, \(section) has \(room)")
         }
 
         area.replaceSubrange(0..<magic.count, with: magic)
         area.store(littleEndian: version, at: Field.version)
         area.store(littleEndian: UInt32(provided), at: Field.provided)
-        area.store(littleEndian: UInt64(work + workBytes), at: Field.size)
+        area.store(littleEndian: UInt64(size), at: Field.size)
         if let seed { area.replaceSubrange(Field.seed..<Field.seed + seed.count, with: seed) }
         var at = Field.constants
         func put32(_ values: Int...) {
@@ -193,6 +196,7 @@ enum BootArea {
             Int(commandLine.size), drawings.count, records, table, tables, status, work, workBytes, manifestAt,
             headerBytes + BootStubCode.entry)
         area.store(littleEndian: copy, at: Field.copy)
+        area.store(littleEndian: front, at: Field.front)
         area.store(littleEndian: checksum(area), at: Field.checksum)
         return area
     }

@@ -90,7 +90,7 @@ struct KernelHooks {
     }
 
     /// Whether a page is nothing but padding: one byte value throughout, and no symbol's.
-    private func isFill(_ page: Int, _ image: borrowing KernelImage) -> Bool {
+    func isFill(_ page: Int, _ image: borrowing KernelImage) -> Bool {
         let entry = map.entries[page]
         let address = map.virtualBase + UInt64(page * pageSize)
         guard entry.fileBytes == pageSize else { return false }

@@ -159,7 +159,7 @@ enum Rules {
         "debugfs_create_blob",
         "page_offset_base", "phys_base", "boot_params", "boot_command_line", "__cfi_start_kernel", "__initcall7_start",
         "__initcall_end",
-        "linux_banner",
+        "linux_banner", "mark_rodata_ro",
     ]
 
     /// What memblock_reserve writes.

@@ -9,6 +9,7 @@ import PagePermutation
 extension Architecture {
     static let x86 = Architecture(
         name: "x86-64", machine: 62, analyse: X86_64.analyse, bake: Bake.bake, plant: BootArea.plant,
+        instrument: Instrument.plan,
         readArea: BootArea.read, walk: Bake.walk,
         patchSites: PatchSites.find,
         startWrites: StartWrites.find)
@@ -60,7 +61,8 @@ enum X86_64 {
                     ? ["the kernel lists functions only: names of data were recovered from the code that uses it"]
                     : []),
             stubEnd: stubEnd.address, rootTable: map.physicalBase + (root.address - map.virtualBase),
-            handedOver: early.handedOver, symbols: symbols, index: index, data: data)
+            earlyFunctions: Set(early.functions), handedOver: early.handedOver, symbols: symbols, index: index,
+            data: data)
     }
 
     /// The pages of objects that rules name.

@@ -104,7 +104,8 @@ struct area {
 	u32 manifest;		/* offset of the tool's notes, for the tool */
 	u32 entry;		/* offset of the code's first instruction */
 	u64 copy;		/* from the area to the copy of it that the decompressor leaves behind; 0: none */
-	u8 reserved[0x200 - 0x178];
+	u64 front;		/* bytes in front of the area that the kernel has to reserve, too: an instrumented one's notes */
+	u8 reserved[0x200 - 0x180];
 };
 
 /* A page class: what trades places among itself. Ranges and runs are in granules. */

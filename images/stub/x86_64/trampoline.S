@@ -16,6 +16,7 @@
         .set    AREA_LEVEL2, 0x120      /* level2_kernel_pgt - _text */
         .set    AREA_STATUS, 0x15c
         .set    AREA_ENTRY, 0x16c
+        .set    AREA_FRONT, 0x178
         .set    HEADER_BYTES, 0x200
         .set    MOST_BYTES, 16 << 20    /* of an area that can be believed */
         .set    COMMAND_LINE_BYTES, 2048
@@ -141,6 +142,8 @@ run:
         mov     %r12, found(%rip)
         mov     %r12, %rdi
         mov     AREA_SIZE(%r14), %rsi
+        sub     AREA_FRONT(%r14), %rdi
+        add     AREA_FRONT(%r14), %rsi
         mov     memblock_reserve(%rip), %rax
         add     %rbp, %rax
         call    *%rax

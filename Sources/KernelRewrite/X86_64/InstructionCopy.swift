@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: MIT
+
+// An instruction that shall do at another place what it does at its own. Only
+// one that goes on to the next can, and what it names relative to itself has to
+// be named anew. The copy is decoded and held against the original.
+
+import Addressing
+import Disassembly
+
+enum InstructionCopy {
+    /// The bytes of an instruction at another place, or nil when it cannot stand there.
+    static func bytes(
+        of instruction: Instruction, _ original: [UInt8], at place: VirtualAddress, _ decoder: borrowing Decoder
+    ) -> [UInt8]? {
+        guard original.count == instruction.size, instruction.flow == .next,
+            !["call", "syscall", "sysenter", "xbegin"].contains(instruction.mnemonic)
+        else { return nil }
+        guard let target = instruction.relativeReference else { return original }
+        let old = Int32(truncatingIfNeeded: Int64(bitPattern: target.rawValue &- instruction.next.rawValue))
+        let next = place + UInt64(instruction.size)
+        guard let new = Int32(exactly: Int64(bitPattern: target.rawValue &- next.rawValue)) else { return nil }
+        for offset in stride(from: original.count - 4, through: 1, by: -1) {
+            let field = original[offset..<offset + 4].reversed().reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
+            guard Int32(bitPattern: field) == old else { continue }
+            var copy = original
+            copy.store(littleEndian: new, at: offset)
+            guard let decoded = unsafe decoder.decode(copy.span.bytes, at: place), decoded.size == copy.count,
+                decoded.mnemonic == instruction.mnemonic, decoded.relativeReference == target,
+                decoded.operands.count == instruction.operands.count,
+                zip(decoded.operands, instruction.operands).allSatisfy({ $0 == $1 || ($0.isRelative && $1.isRelative) })
+            else { continue }
+            return copy
+        }
+        return nil
+    }
+}
+
+extension Operand {
+    fileprivate var isRelative: Bool {
+        if case .memory(base: "rip", index: nil, _) = self { true } else { false }
+    }
+}
