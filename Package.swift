@@ -82,7 +82,8 @@ let package = Package(
             ],
             swiftSettings: settings),
         .testTarget(
-            name: "HazardAuditTests", dependencies: ["Addressing", "HazardAudit", "KernelImage", "TestSupport"],
+            name: "HazardAuditTests",
+            dependencies: ["Addressing", "HazardAudit", "KernelImage", "KernelRewrite", "Disassembly", "TestSupport"],
             swiftSettings: settings),
         .testTarget(
             name: "TranslationSimulatorTests",

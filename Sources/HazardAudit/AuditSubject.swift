@@ -63,7 +63,7 @@ public struct AuditSubject: Sendable {
 
     /// Whether what lies at an address keeps its frame in every permutation. The end of a range, where nothing lies,
     /// names the frames before it as a set, which stays.
-    func stays(_ address: VirtualAddress) -> Bool {
+    public func stays(_ address: VirtualAddress) -> Bool {
         guard let kernel else { return false }
         guard let page = kernel.map.page(of: address) else { return address == kernel.map.virtualRange.upperBound }
         if still.contains(page) { return true }

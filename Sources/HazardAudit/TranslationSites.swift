@@ -10,7 +10,7 @@
 public import Addressing
 import Disassembly
 import KernelImage
-import KernelRewrite
+public import KernelRewrite
 
 /// An instruction that reads the offset between virtual and physical addresses.
 public struct TranslationSite: Sendable {
@@ -45,6 +45,10 @@ public struct TranslationSite: Sendable {
     public let constants: [VirtualAddress]
     /// For constants: whether all they name stays in its place.
     public let isPinned: Bool?
+    /// How a kernel can note what it translates here; nil where nothing is translated that is not known anyway, and
+    /// where `whyNotObserved` says why it cannot.
+    public let observed: ObservedSite?
+    public let whyNotObserved: String?
 
     public var isUnderstood: Bool { kind != .notUnderstood }
 }
@@ -133,6 +137,15 @@ extension Instruction {
     }
 }
 
+/// Why no instruction can be led through a note of what a site translates.
+private struct Unobservable: Error {
+    let reason: String
+}
+
+extension Result where Failure == Unobservable {
+    fileprivate var problem: String? { if case .failure(let why) = self { why.reason } else { nil } }
+}
+
 /// The sites of one function.
 private struct SiteFinder {
     var sites: [TranslationSite] = []
@@ -143,6 +156,8 @@ private struct SiteFinder {
         /// The register that holds the address; nil when it is in memory or known by number only.
         var register: GeneralRegister?
         var constant: UInt64?
+        /// What is added to the register besides.
+        var displacement: Int64 = 0
         var reverse = false
         var isOffset = false
         /// Why it is not understood.
@@ -215,6 +230,7 @@ private struct SiteFinder {
                 if let second = parts[other] {
                     use.register = second
                     use.constant = state[second].constant.map { $0 &+ UInt64(bitPattern: displacement) }
+                    use.displacement = displacement
                 } else {
                     use.constant = UInt64(bitPattern: displacement)
                 }
@@ -290,12 +306,71 @@ private struct SiteFinder {
                 translated = Set(real.map { $0.register?.description ?? "memory" }).sorted().joined(separator: ", ")
             }
         }
+        let looks = kind == .register || kind == .shared ? looks(real, from: number) : .success(nil)
         return TranslationSite(
             address: address, place: subject.describe(address), instruction: instruction?.text ?? "", kind: kind,
             translated: translated, consumers: real.map { unit.instructions[$0.number].address },
             result: real.first.map(destination) ?? "", remark: remark,
             constants: kind == .constant ? constants(real) ?? [] : [],
-            isPinned: kind == .constant ? constants(real)?.allSatisfy(subject.stays) : nil)
+            isPinned: kind == .constant ? constants(real)?.allSatisfy(subject.stays) : nil,
+            observed: try? looks.get(), whyNotObserved: looks.problem ?? (kind == .notUnderstood ? remark : nil))
+    }
+
+    /// Where each address can be looked at: behind the read, before anything else can come in between, or else where it
+    /// is used.
+    private func looks(_ uses: [Use], from read: Int?) -> Result<ObservedSite?, Unobservable> {
+        guard let read, let block = unit.blocks.first(where: { $0.range.contains(read) }) else {
+            return .failure(Unobservable(reason: "not on any path"))
+        }
+        var looks: [ObservedSite.Look] = []
+        for use in uses {
+            guard let register = use.register, !use.reverse else {
+                return .failure(Unobservable(reason: "the address is in memory"))
+            }
+            var run: (instructions: Range<Int>, position: Int)?
+            for at in read..<block.range.upperBound where run == nil {
+                guard isHeld(register, before: at, to: use.number) else { continue }
+                run = self.run(from: read, to: at, in: block).map { ($0, at) }
+            }
+            if run == nil, let own = unit.blocks.first(where: { $0.range.contains(use.number) }) {
+                for start in own.range.prefix(through: use.number).reversed() where run == nil {
+                    run = self.run(from: start, to: use.number, in: own).map { ($0, use.number) }
+                }
+            }
+            guard let run else { return .failure(Unobservable(reason: "no room for a jump to the note")) }
+            let look = ObservedSite.Look(
+                instructions: Array(unit.instructions[run.instructions]),
+                before: unit.instructions[run.position].address,
+                register: register, displacement: use.displacement)
+            if !looks.contains(look) { looks.append(look) }
+        }
+        return .success(ObservedSite(address: unit.instructions[read].address, looks: looks))
+    }
+
+    /// The instructions that must run elsewhere so that a jump fits over the first of them and something can be done
+    /// before one of them, or behind the last.
+    private func run(from start: Int, to position: Int, in block: CodeUnit.Block) -> Range<Int>? {
+        var end = start
+        var size = 0
+        while end < position || size < ObservedSite.jumpBytes {
+            guard end < block.range.upperBound, unit.instructions[end].flow == .next,
+                unit.instructions[end].mnemonic != "call",
+                // The last one may have a way out that no jump shows: a table says where its fault leads, say.
+                end + 1 < block.range.upperBound || block.successors.count < 2
+            else { return nil }
+            size += unit.instructions[end].size
+            end += 1
+        }
+        return start..<end
+    }
+
+    /// Whether a register keeps its value from before an instruction of a block up to a use, on any path.
+    private func isHeld(_ register: GeneralRegister, before start: Int, to use: Int) -> Bool {
+        if start == use { return true }
+        let first = unit.instructions[start]
+        let isCall = first.mnemonic == "call"
+        if first.writes.contains(register) || isCall && GeneralRegisters.callerSaved.contains(register) { return false }
+        return isIntact(register, from: start, to: use)
     }
 
     /// The image's addresses when every use translates a known one.

@@ -12,7 +12,7 @@ import Testing
 
 @testable import HazardAudit
 
-private let isOffline: Bool = {
+let isOffline: Bool = {
     let offline = ProcessInfo.processInfo.environment["KPERM_OFFLINE"] != nil
     if offline { print("NOT TESTED: Debian's kernel was not audited, because KPERM_OFFLINE is set.") }
     return offline

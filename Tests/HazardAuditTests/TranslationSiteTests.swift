@@ -11,8 +11,8 @@ import Testing
 @testable import HazardAudit
 
 /// A linked kernel of a few instructions, laid out for an audit.
-func subject(_ assembler: String) throws -> AuditSubject {
-    let scratch = try Scratch()
+func subject(_ assembler: String, in given: Scratch? = nil) throws -> AuditSubject {
+    let scratch = try given ?? Scratch()
     let path = try linkKernel(assembler + "\n.data\n.globl phys_base\nphys_base: .quad 0\n", in: scratch)
     let bytes = try readBytes(path)
     let image = try KernelImage.open(path)

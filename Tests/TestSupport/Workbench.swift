@@ -22,6 +22,12 @@ public struct ToolFailure: Error {
 /// Runs a program found on PATH and gives what it printed.
 @discardableResult
 public func runTool(_ words: String..., environment: [String: String] = [:]) throws -> String {
+    try runTool(words, environment: environment)
+}
+
+/// The same, for words that are a list already.
+@discardableResult
+public func runTool(_ words: [String], environment: [String: String] = [:]) throws -> String {
     let process = Process()
     process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
     process.arguments = words
