@@ -11,21 +11,26 @@
 enum ExerciseScript {
     /// The whole script.
     ///
-    /// - Parameter isVmlinux: QEMU starts the kernel by its PVH entry.
-    static func text(_ extent: ExerciseExtent, isVmlinux: Bool = false) -> String {
+    /// - Parameters:
+    ///   - isVmlinux: QEMU starts the kernel by its PVH entry.
+    ///   - watchesTransfers: it reports the transfers of devices that touch the image.
+    static func text(_ extent: ExerciseExtent, isVmlinux: Bool = false, watchesTransfers: Bool = false) -> String {
         let parts = [
-            opening, extent.hibernates ? Hibernation.resuming : "", kernelAndDevices,
+            mounting, watchesTransfers ? Transfers.watching : "", loading,
+            extent.hibernates ? Hibernation.resuming : "", kernelAndDevices,
             extent.hibernates ? Hibernation.script : "", tracing,
             isVmlinux ? "vmlinux=yes\n" : "", PowerLooks.script, HelperLooks.script,
-            SelfTests.script, extent.testsAtLength ? SelfTests.atLength : "", extent.crashes ? CrashDump.crashing : "",
-            ending,
+            SelfTests.script, extent.testsAtLength ? SelfTests.atLength : "",
+            watchesTransfers ? Transfers.telling : "", extent.crashes ? CrashDump.crashing : "", ending,
         ]
         return parts.filter { !$0.isEmpty }.joined(separator: "\n")
     }
 
     /// How every guest's script begins: `say` reports, `load` loads a module with all it depends on, or says why
     /// not in `$problem`.
-    static let opening = #"""
+    static let opening = mounting + "\n" + loading
+
+    private static let mounting = #"""
         #!/bin/busybox sh
         /bin/busybox --install -s /bin
         export PATH=/bin
@@ -42,6 +47,9 @@ enum ExerciseScript {
             done
         }
 
+        """#
+
+    private static let loading = #"""
         loaded=0
         failed=
         for module in $(cat /modules/order 2>/dev/null); do
@@ -128,12 +136,12 @@ enum ExerciseScript {
         fi
 
         if [ -e $tracing/kprobe_events ]; then
-            echo 'p:kperm vfs_read' >$tracing/kprobe_events
+            echo 'p:kperm vfs_read' >>$tracing/kprobe_events
             echo 1 >$tracing/events/kprobes/kperm/enable
             for n in 1 2 3; do read -r line </proc/version; done
             hits=$(awk '$1 == "kperm" { print $2 }' $tracing/kprobe_profile)
             echo 0 >$tracing/events/kprobes/kperm/enable
-            echo >$tracing/kprobe_events
+            echo '-:kperm' >>$tracing/kprobe_events
             [ "${hits:-0}" -ge 3 ] && say kprobe pass "$hits hits" || say kprobe fail "${hits:-no} hits"
         else
             say kprobe skip "no kprobe events"

@@ -80,6 +80,31 @@ extension GuestExpectation {
     }
 }
 
+extension GuestExpectation {
+    /// The memory at a range of addresses as linked, wherever the kernel lies; that of a kernel that crashed is still
+    /// there.
+    fileprivate func keep(
+        _ range: Range<VirtualAddress>, _ look: UserspaceLook, levels: Int, _ memory: borrowing GuestMemory
+    ) -> (check: GuestResult.Check, bytes: [UInt8]?) {
+        func failed(_ why: String) -> (GuestResult.Check, [UInt8]?) {
+            (GuestResult.Check(name: "notes", outcome: .fail, detail: why), nil)
+        }
+        guard case .known(let known) = look, let root = known.topLevelPageTable else {
+            return failed("it is not known where the kernel lies")
+        }
+        let slide = known.table.virtualBase.rawValue &- table.virtualBase.rawValue
+        let tables = PageTables(root: root, levels: levels)
+        var bytes: [UInt8] = []
+        for page in stride(from: range.lowerBound.rawValue, to: range.upperBound.rawValue, by: pageSize) {
+            guard let physical = tables.translate(VirtualAddress(page &+ slide), in: memory)?.physical,
+                let contents = memory.bytes(at: physical, count: pageSize)
+            else { return failed("nothing is mapped at \(VirtualAddress(page &+ slide))") }
+            bytes += contents
+        }
+        return (GuestResult.Check(name: "notes", outcome: .pass, detail: "\(bytes.count) bytes"), bytes)
+    }
+}
+
 /// Runs the guest from its start to the end of its exercise, and looks twice.
 private func judge(
     _ expectation: GuestExpectation, _ exercise: PreparedExercise, _ extent: ExerciseExtent,
@@ -130,6 +155,13 @@ private func judge(
             let roots = try await machine.survey(&memory, until: deadline)
             second = expectation.lookAtUserspace(look, roots, memory)
         }
+        if let notes = expectation.notes {
+            let levels = try await machine.survey(&memory, until: deadline)[0].levels
+            let (check, bytes) = expectation.keep(notes, look, levels: levels, memory)
+            result.checks.append(check)
+            result.notes = bytes
+        }
+        if case .known(let known) = look { result.transfers = Transfers.parse(read(console), known.table) }
         if let look = second.look { result.looks.append(look) }
         result.checks += second.checks
         result.checks.insert(GuestResult.Check(name: "boot", outcome: .pass, detail: "reached \(goal)"), at: 0)

@@ -73,6 +73,8 @@ public struct GuestExpectation: Sendable {
     public var placement: GuestPlacement
     /// With `live`: the stub must report that it did not permute (`kperm=off` on the command line).
     public var expectsUnpermuted: Bool
+    /// What a kernel that is instrumented leaves in its memory: kept as `GuestResult.notes` when the exercise is over.
+    public var notes: Range<VirtualAddress>?
     /// With `live`: what a seed that nobody gave must have been made of, among others.
     var demandedSources: BootArea.Sources = []
 

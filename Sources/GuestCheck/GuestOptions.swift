@@ -19,6 +19,8 @@ public struct GuestOptions: Sendable {
     public var kexecFrom: String?
     /// How much a Linux guest does.
     public var exercise = ExerciseExtent.usual
+    /// Whether a Linux guest reports the transfers of devices that touch the image; `GuestResult.transfers` lists them.
+    public var watchesTransfers = false
     /// For the whole boot and exercise, in seconds.
     public var timeout = 180
     /// Modules of the kernel's own release: a directory that holds them, or one with `lib/modules/<release>` below it.

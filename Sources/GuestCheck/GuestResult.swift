@@ -38,6 +38,10 @@ public struct GuestResult: Codable, Equatable, Sendable {
     /// The outside's checks first, then the guest's own, in the order they ended.
     public var checks: [Check] = []
     public var looks: [Look] = []
+    /// The memory that the expectation's `notes` named; nil without them.
+    public var notes: [UInt8]?
+    /// Transfers that touch the image, where the guest was asked for them.
+    public var transfers: [Transfer] = []
     /// Why the exercise was a reduced one; nil when it was complete.
     public var reducedBecause: String?
     /// Wall time of the whole, in seconds.

@@ -73,17 +73,18 @@ struct Machine: ~Copyable {
         if !options.exercise.hibernates { arguments.append("-no-reboot") }
         arguments += options.firmware.arguments(directory: directory)
         if case .linux = expectation.userspace {
+            let platform = options.watchesTransfers ? Transfers.deviceOptions : ""
             arguments += [
                 "-initrd", initramfs(options, in: directory),
                 "-drive", "if=none,id=disk,format=raw,readonly=on,file=\(escaped(directory))/disk",
-                "-device", "virtio-blk-pci,drive=disk",
+                "-device", "virtio-blk-pci,drive=disk\(platform)",
                 "-netdev", "user,id=net,restrict=on,tftp=\(escaped(directory))/tftp",
-                "-device", "virtio-net-pci,netdev=net,romfile=",
+                "-device", "virtio-net-pci,netdev=net,romfile=\(platform)",
             ]
             if options.exercise.needsScratch {
                 arguments += [
                     "-drive", "if=none,id=scratch,format=raw,file=\(escaped(PreparedExercise.scratch(in: directory)))",
-                    "-device", "virtio-blk-pci,drive=scratch",
+                    "-device", "virtio-blk-pci,drive=scratch\(platform)",
                 ]
             }
         }

@@ -29,6 +29,7 @@ struct PreparedExercise {
         var exercise = PreparedExercise()
         let extent = options.exercise
         for name in extent.checks { exercise.expected.updateValue(nil, forKey: name) }
+        if options.watchesTransfers { exercise.expected.updateValue(nil, forKey: Transfers.check) }
         exercise.expected["cpus"] = "\(options.cpus)"
 
         let source = try modulesDirectory(options, release, &exercise)
@@ -55,7 +56,8 @@ struct PreparedExercise {
         }
         try Initramfs.write(
             to: "\(directory)/initramfs", busybox: busybox, modules: modules,
-            script: ExerciseScript.text(extent, isVmlinux: crashKernel == nil), onDemand: onDemand,
+            script: ExerciseScript.text(
+                extent, isVmlinux: crashKernel == nil, watchesTransfers: options.watchesTransfers), onDemand: onDemand,
             crashKernel: crashFiles)
         if extent.needsScratch {
             let path = scratch(in: directory)
