@@ -32,7 +32,11 @@ struct Boot: AsyncParsableCommand {
             With --kexec QEMU starts another vmlinuz, which then starts this one by kexec_file_load; the seed that a \
             kernel hands over so must have gone into the order drawn.
 
-            Exit status 1 when anything fails, with the log kept.
+            With --audit the kernel notes each address that it translates, in memory that is read from outside: which \
+            instruction, which object, how often. Each entry ends as pinned, as staying by nature, as explained by a rule, or \
+            as open. Places that cannot be observed are counted. The image is made for this boot only.
+
+            Exit status 1 when anything fails, with the log kept, or a translation is open.
 
               kperm boot vmlinux.kperm --modules /lib/modules/6.1.0-50-cloud-amd64
               kperm boot vmlinux.kperm --repeat 20
@@ -78,6 +82,13 @@ struct Boot: AsyncParsableCommand {
     @Option(help: "The emulator.", completion: .file())
     var qemu = GuestOptions().emulator
 
+    @Flag(
+        help: """
+            Boot a permutation of the image whose kernel notes each address that it translates, and list those of pages \
+            that may move.
+            """)
+    var audit = false
+
     @Flag(help: "Print JSON.")
     var json = false
 
@@ -87,6 +98,9 @@ struct Boot: AsyncParsableCommand {
         if cpus < 1 { throw ValidationError("--cpus takes a number from 1 on") }
         if let modules, unsafe access(modules, R_OK | X_OK) != 0 {
             throw ValidationError("--modules \(modules): no such directory")
+        }
+        if audit, `repeat` != nil || kexec != nil {
+            throw ValidationError("--audit makes one image of its own: not with --repeat or --kexec")
         }
         if let timeout, timeout < 1 { throw ValidationError("--timeout takes a number of seconds from 1 on") }
     }
@@ -104,6 +118,7 @@ struct Boot: AsyncParsableCommand {
         options.logPath = log
         options.extraCommandLine = append
         options.kexecFrom = kexec
+        options.watchesTransfers = audit
         if firmware == .uefi { options.firmware = .ovmf }
         return options
     }
@@ -118,6 +133,7 @@ struct Boot: AsyncParsableCommand {
         }
         let stock = try openImage(image)
         try checkLog(stock.file)
+        if audit { return try await runAudit(stock) }
         guard PermutedImage.isPermuted(stock) else {
             guard `repeat` == nil else {
                 throw CommandFailure.input("\(image): not permuted: --repeat draws anew what kperm permute made")
@@ -159,6 +175,7 @@ struct Boot: AsyncParsableCommand {
         if let kexec, try !isCompressed(kexec) {
             throw CommandFailure.input("\(kexec): not a vmlinuz, which --kexec takes")
         }
+        if audit { return try await runAudit(kernel) }
         let isPermuted = try attempt { () throws(RewriteError) in try kernel.manifest() } != nil
         guard isPermuted || `repeat` == nil else {
             throw CommandFailure.input("\(image): not permuted: --repeat is for what kperm permute made")
@@ -200,7 +217,7 @@ struct Boot: AsyncParsableCommand {
         try finish(results)
     }
 
-    private func boot(_ expectation: GuestExpectation) async throws -> GuestResult {
+    func boot(_ expectation: GuestExpectation) async throws -> GuestResult {
         if exercise != .usual, expectation.userspace == .selfChecking {
             throw CommandFailure.input("\(image): not Linux: it has no exercise but its own (--exercise \(exercise))")
         }
@@ -229,7 +246,7 @@ struct Boot: AsyncParsableCommand {
         }
     }
 
-    private func report(_ result: GuestResult, title: String?) {
+    func report(_ result: GuestResult, title: String?) {
         if let title { print(title) }
         for look in result.looks {
             print(
@@ -245,7 +262,7 @@ struct Boot: AsyncParsableCommand {
         print(result.passed ? "  passed in \(seconds)" : "  FAILED in \(seconds)")
     }
 
-    private func expectation(
+    func expectation(
         _ path: String, _ permuted: borrowing PermutedImage, _ original: borrowing KernelImage
     ) throws -> GuestExpectation {
         let analysis = try attempt { () throws(RewriteError) in try KernelAnalysis.of(original) }

@@ -46,6 +46,24 @@ struct BootCommandTests {
         #expect(outcome.output.contains("fail boot: "))
     }
 
+    /// An instrumented kernel notes the one address that the sample translates: open, unless its page is pinned.
+    @Test func auditNotesWhatIsTranslated() async throws {
+        let place = try await Workplace("sample")
+        let open = try await place.kperm("boot", "sample", "--audit")
+        #expect(open.status == 1)
+        #expect(open.error == "kperm: sample: 1 translations of what may move have no explanation\n")
+        #expect(open.output.contains("translation sites: 1, 1 observed, 0 "))
+        #expect(open.output.contains("  open linear_physical: filler_data ("))
+        #expect(try place.files == ["sample"])
+        let pinned = try await place.kperm("permute", "sample", "-o", "pinned", "--pin", "filler_data")
+        #expect(pinned.status == 0)
+        let seen = try await place.kperm("boot", "pinned", "--audit", "--json")
+        #expect(seen.status == 0)
+        #expect(
+            seen.output.contains(#""end" : "pinned""#) && seen.output.contains(#""evidence" : "--pin filler_data""#))
+        #expect(try await refused(place, ["boot", "sample", "--audit", "--repeat", "2"]).contains("--audit"))
+    }
+
     /// An exercise that an image cannot do is refused, not left out.
     @Test(arguments: [("crash", "not a vmlinuz"), ("hibernation", "not Linux"), ("full", "not Linux")])
     func exerciseThatCannotBe(exercise: String, reason: String) async throws {

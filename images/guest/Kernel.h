@@ -40,6 +40,8 @@ static inline uint32_t callFillerText(uint32_t page) {
     return filler_text_calls[page]();
 }
 
+uint64_t linear_physical(uint64_t address);
+
 static inline uint64_t readCR3(void) {
     uint64_t value;
     __asm__ volatile("mov %%cr3, %0" : "=r"(value));

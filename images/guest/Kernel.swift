@@ -14,13 +14,14 @@ enum Verdict {
 /// Called by entry.S on the kernel's stack; after it the processor halts, to be inspected from outside.
 @c(start_kernel) public func startKernel(startInfo: UInt64) {
     let translation = Translation()
-    let checks: [6 of (name: StaticString, verdict: Verdict)] = [
+    let checks: [7 of (name: StaticString, verdict: Verdict)] = [
         ("start-info", checkStartInfo(startInfo)),
         ("checksum", checkChecksum(translation)),
         ("page-walk", checkPageWalk(translation)),
         ("contents", checkContents(translation)),
         ("text-calls", checkTextCalls()),
         ("bss", checkBss(translation)),
+        ("linear", checkLinear()),
     ]
     var failed = 0
     for i in checks.indices {
@@ -135,6 +136,13 @@ private func checkTextCalls() -> Verdict {
         }
     }
     return .pass(Filler.text.pages, " functions")
+}
+
+/// What a kernel computes that knows of no table: true only of pages in their own frames.
+private func checkLinear() -> Verdict {
+    let address = Filler.data.start
+    guard linear_physical(address) == Translation.linear(address) else { return .fail(address) }
+    return .pass(1, " address")
 }
 
 /// .bss starts as zeros and keeps what is written, seen by both addresses.

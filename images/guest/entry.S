@@ -68,6 +68,15 @@ FUNCTION(pvh_start_xen):
     jmp startup_64
 END(pvh_start_xen)
 
+    .text
+FUNCTION(linear_physical):
+    // As in Linux, and as wrong there as here for a page that was moved.
+    mov phys_base(%rip), %rax
+    sub $START_KERNEL_map, %rdi
+    add %rdi, %rax
+    ret
+END(linear_physical)
+
     .section .init.text, "ax", @progbits
 FUNCTION(x86_64_start_kernel):
     // Reached by a jump, through kperm's stub if there is one: nothing is known of the stack's alignment.
@@ -164,6 +173,10 @@ OBJECT(early_gdt_descr):
     .word early_gdt_descr - early_gdt - 1
     .quad early_gdt
 END(early_gdt_descr)
+
+OBJECT(phys_base):
+    .quad 0                             // where the kernel lies less where it was linked to lie
+END(phys_base)
 
     .section .brk, "aw", @nobits
     .balign PAGE

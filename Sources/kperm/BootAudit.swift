@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: MIT
+
+// `kperm boot --audit`: a permutation of the image that notes what it translates,
+// made for this one boot, and the list of what it noted.
+
+import Addressing
+import GuestCheck
+import HazardAudit
+import KernelImage
+import KernelRewrite
+
+extension Boot {
+    func runAudit(_ image: borrowing KernelImage) async throws {
+        if PermutedImage.isPermuted(image) {
+            let permuted = try attempt { [name = self.image] () throws(RewriteError) in try PermutedImage.open(name) }
+            let original = try attempt { () throws(RewriteError) in try permuted.original() }
+            try await runAudit(original, attempt { () throws(RewriteError) in try permuted.freshRequest() })
+        } else {
+            try await runAudit(image, Request())
+        }
+    }
+
+    private func runAudit(_ original: borrowing KernelImage, _ request: Request) async throws {
+        let scratch = try Scratch()
+        let path = "\(scratch.path)/image"
+        progress("following the code")
+        let subject = try attempt { () throws(RewriteError) in try AuditSubject.kernel(original) }
+        let sites = TranslationSites(subject)
+        let plan = try attempt { () throws(RewriteError) in
+            try RewritePlan.draw(original, request, observing: sites.sites.compactMap(\.observed))
+        }
+        guard let instrumentation = plan.instrumentation else { return }
+        try attempt { () throws(RewriteError) in try plan.apply(to: path, from: original, tool: kpermVersion) }
+        let instrumented = try attempt { () throws(RewriteError) in try PermutedImage.open(path) }
+        let expectation = try expectation(path, instrumented, original)
+        try await runAudit(expectation, instrumentation, plan.analysis, request, sites, subject)
+    }
+
+    func runAudit(_ original: borrowing CompressedKernel) async throws {
+        guard try attempt({ () throws(RewriteError) in try original.manifest() }) == nil else {
+            throw CommandFailure.input("\(image): permuted already: give --audit the original")
+        }
+        let scratch = try Scratch()
+        let path = "\(scratch.path)/image"
+        progress("following the code")
+        let subject = try attempt { () throws(RewriteError) in try AuditSubject.kernel(original.kernel) }
+        let sites = TranslationSites(subject)
+        let request = Request()
+        let plan = try attempt { () throws(RewriteError) in
+            try BootPlan.make(
+                original, request, seed: nil, tool: kpermVersion, observing: sites.sites.compactMap(\.observed),
+                analysis: subject.kernel)
+        }
+        guard let instrumentation = plan.instrumentation else { return }
+        progress("compressing it again")
+        try attempt { () throws(RewriteError) in try plan.apply(to: path, from: original) }
+        let instrumented = try attempt { () throws(RewriteError) in try CompressedKernel.open(path) }
+        let expectation = try LiveExpectation(instrumented).expectation(isPermuted: true, isOff: false)
+        try await runAudit(expectation, instrumentation, plan.analysis, request, sites, subject)
+    }
+
+    /// Boots what was instrumented, and reports.
+    private func runAudit(
+        _ expectation: GuestExpectation, _ instrumentation: Instrumentation, _ kernel: KernelAnalysis,
+        _ request: Request, _ sites: TranslationSites, _ subject: AuditSubject
+    ) async throws {
+        var expectation = expectation
+        expectation.notes = instrumentation.range
+        let result = try await boot(expectation)
+        let seen = result.notes.flatMap(instrumentation.read).map {
+            SeenTranslations($0, subject, kernel, pins: request.pins)
+        }
+        let transfers = result.transfers.map { BootAuditReport.ImageTransfer($0, subject, kernel.map) }
+        let report = BootAuditReport(sites, instrumentation, seen, transfers, subject)
+        if json {
+            try printJSON(AuditedBootReport(boot: BootReport(result), translations: report))
+        } else {
+            self.report(result, title: nil)
+            report.print()
+        }
+        if !result.passed {
+            throw CommandFailure.check(
+                "\(image): the boot failed" + (result.logPath.map { "; the log is kept: \($0)" } ?? ""))
+        }
+        if let problem = report.problem { throw CommandFailure.check("\(image): \(problem)") }
+    }
+}
+
+/// A boot with what it noted, as JSON.
+private struct AuditedBootReport: Encodable {
+    let boot: BootReport
+    let translations: BootAuditReport
+}
+
+/// What an instrumented kernel noted.
+struct BootAuditReport: Encodable {
+    struct Entry: Encodable {
+        let end: SeenTranslation.End
+        let sites: [String]
+        let register: String
+        let object: String
+        let firstAddress: String
+        let lastAddress: String
+        let firstPage: Int
+        let lastPage: Int
+        let count: UInt64
+        let reason: String
+        let evidence: String
+
+        init(_ seen: SeenTranslation) {
+            end = seen.end
+            sites = seen.sites
+            register = seen.register
+            object = seen.object
+            firstAddress = seen.addresses.lowerBound.description
+            lastAddress = seen.addresses.upperBound.description
+            firstPage = seen.pages.lowerBound
+            lastPage = seen.pages.upperBound
+            count = seen.count
+            reason = seen.reason
+            evidence = seen.evidence
+        }
+    }
+
+    /// A transfer of a device that touches the image.
+    struct ImageTransfer: Encodable {
+        let function: String
+        /// From the start of the image's physical range, in bytes.
+        let offset: UInt64
+        let size: UInt64
+        let direction: Int
+        let count: Int
+        let object: String
+        let found: String
+        let end: SeenTranslation.End
+        let reason: String
+
+        init(_ transfer: Transfer, _ subject: AuditSubject, _ map: PageMap) {
+            let seen = SeenTransfer(
+                offset: transfer.offset, page: transfer.page, size: transfer.size, subject, map)
+            function = transfer.function
+            offset = transfer.offset
+            size = transfer.size
+            direction = transfer.direction
+            count = transfer.count
+            object = seen.object
+            found = seen.found
+            end = seen.end
+            reason = seen.reason
+        }
+    }
+
+    /// A site that is not observed.
+    struct Unobserved: Encodable {
+        let address: String
+        let place: String
+        let reason: String
+    }
+
+    let sites: Int
+    /// Sites all of whose translations are noted.
+    let observed: Int
+    /// Sites that need no note: they translate constants, or translate nothing to a physical address.
+    let known: Int
+    let unobserved: [Unobserved]
+    /// Nil when the kernel's notes could not be read.
+    let placesReached: Int?
+    let translated: UInt64?
+    let lost: UInt64?
+    let entries: [Entry]
+    let transfers: [ImageTransfer]
+
+    init(
+        _ found: TranslationSites, _ instrumentation: Instrumentation, _ seen: SeenTranslations?,
+        _ transfers: [ImageTransfer], _ subject: AuditSubject
+    ) {
+        self.transfers = transfers
+        var missing = Dictionary(uniqueKeysWithValues: instrumentation.left.map { ($0.address, $0.reason) })
+        for site in found.sites { if let why = site.whyNotObserved { missing[site.address] = why } }
+        for place in found.skipped { missing[place.address] = place.reason }
+        sites = found.sites.count + found.skipped.count
+        observed = found.sites.count { $0.observed != nil && missing[$0.address] == nil }
+        known = sites - observed - missing.count
+        unobserved = missing.sorted { $0.key < $1.key }.map {
+            Unobserved(address: $0.description, place: subject.describe($0), reason: $1)
+        }
+        placesReached = seen?.placesReached
+        translated = seen?.translated
+        lost = seen?.lost
+        entries = (seen?.entries ?? []).map(Entry.init)
+    }
+
+    func print() {
+        Swift.print("translation sites: \(sites), \(observed) observed, \(known) with a constant or none to observe")
+        for (reason, group) in Dictionary(grouping: unobserved, by: \.reason).sorted(by: { $0.key < $1.key }) {
+            Swift.print("  \(group.count) not observed: \(reason)")
+        }
+        guard let placesReached, let translated, let lost else { return }
+        Swift.print(
+            "noted: \(translated) translations of addresses of the image, at \(placesReached) places reached; "
+                + "\(lost) not kept")
+        for entry in entries {
+            let pages = entry.firstPage == entry.lastPage ? "" : " … \(entry.lastAddress)"
+            Swift.print(
+                "  \(entry.end.rawValue) \(entry.sites.joined(separator: ", ")): \(entry.object) "
+                    + "(\(entry.firstAddress)\(pages)), \(entry.count) times: \(entry.reason)")
+            if !entry.evidence.isEmpty { Swift.print("       \(entry.evidence)") }
+        }
+        for transfer in transfers where transfer.end == .open {
+            Swift.print(
+                "  open \(transfer.function): \(transfer.size) bytes at \(transfer.offset.hex) of the image, "
+                    + "\(transfer.count) times: linear it is \(transfer.object), in that frame lies \(transfer.found)")
+        }
+        let harmless = Dictionary(grouping: transfers.filter { $0.end != .open }) { "\($0.end.rawValue)\0\($0.reason)" }
+        for (_, group) in harmless.sorted(by: { $0.key < $1.key }) {
+            let bytes = group.reduce(0) { $0 + $1.size * UInt64($1.count) }
+            Swift.print(
+                "  \(group[0].end.rawValue) transfers of devices: \(group.reduce(0) { $0 + $1.count }), \(bytes) bytes: "
+                    + group[0].reason)
+        }
+    }
+
+    /// Why the kernel does not pass.
+    var problem: String? {
+        guard let placesReached, let lost else { return "what the kernel noted cannot be read" }
+        if placesReached == 0 { return "no observed place was ever reached: the instrumented kernel noted nothing" }
+        let open = entries.count { $0.end == .open }
+        let wrong = transfers.count { $0.end == .open }
+        if wrong > 0 { return "\(wrong) transfers of devices touch what may move" }
+        if open > 0 { return "\(open) translations of what may move have no explanation" }
+        return lost > 0 ? "\(lost) translations found no room in the notes" : nil
+    }
+}
