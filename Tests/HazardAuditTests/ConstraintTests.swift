@@ -62,7 +62,8 @@ struct ConstraintTests {
             architecture: .x86, release: nil, build: nil, map: map,
             classes: [PageClass(name: "data", ranges: [first..<first + 16])], exclusions: [],
             pins: [Pin(pages: pinned.lowerBound + first..<pinned.upperBound + first, reason: "test", evidence: "test")],
-            translated: [], remarks: [], stubEnd: map.virtualBase, rootTable: map.physicalBase, handedOver: [],
+            translated: [], remarks: [], stubEnd: map.virtualBase, rootTable: map.physicalBase, earlyFunctions: [],
+            handedOver: [],
             symbols: KernelSymbols(table, of: image, names: ["phys_base"]), index: index,
             data: DataObjects(index, table, image, largest: 4096, largestArray: 4096, largestStack: 4096))
         let bytes = try readBytes(image.path)
