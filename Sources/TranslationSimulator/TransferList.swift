@@ -73,6 +73,11 @@ public struct TransferList: Sendable {
         return (entries, problems.sorted { $0.line < $1.line })
     }
 
+    /// A transfer as a line of a list.
+    public static func line(_ transfer: Transfer, comment: String) -> String {
+        "\(transfer.address)  \(transfer.byteCount)  \(transfer.direction.rawValue)  # \(comment)\n"
+    }
+
     private struct Malformed: Error {
         let what: String
     }

@@ -89,6 +89,11 @@ struct Boot: AsyncParsableCommand {
             """)
     var audit = false
 
+    @Option(
+        help: "With --audit: write devices' transfers that touch the image here, for `kperm simulate dma`.",
+        completion: .file())
+    var transfers: String?
+
     @Flag(help: "Print JSON.")
     var json = false
 
@@ -99,6 +104,7 @@ struct Boot: AsyncParsableCommand {
         if let modules, unsafe access(modules, R_OK | X_OK) != 0 {
             throw ValidationError("--modules \(modules): no such directory")
         }
+        if transfers != nil, !audit { throw ValidationError("--transfers goes with --audit") }
         if audit, `repeat` != nil || kexec != nil {
             throw ValidationError("--audit makes one image of its own: not with --repeat or --kexec")
         }

@@ -8,6 +8,8 @@ import GuestCheck
 import HazardAudit
 import KernelImage
 import KernelRewrite
+import PagePermutation
+import TranslationSimulator
 
 extension Boot {
     func runAudit(_ image: borrowing KernelImage) async throws {
@@ -72,6 +74,10 @@ extension Boot {
         }
         let transfers = result.transfers.map { BootAuditReport.ImageTransfer($0, subject, kernel.map) }
         let report = BootAuditReport(sites, instrumentation, seen, transfers, subject)
+        if let list = self.transfers {
+            let lines = transfers.sorted { $0.offset < $1.offset }.compactMap { $0.line(kernel.map) }.joined()
+            try attempt { () throws(RewriteError) in try writeSecret(Array(lines.utf8), to: list) }
+        }
         if json {
             try printJSON(AuditedBootReport(boot: BootReport(result), translations: report))
         } else {
@@ -135,7 +141,7 @@ struct BootAuditReport: Encodable {
         let end: SeenTranslation.End
         let reason: String
 
-        init(_ transfer: Transfer, _ subject: AuditSubject, _ map: PageMap) {
+        init(_ transfer: GuestCheck.Transfer, _ subject: AuditSubject, _ map: PageMap) {
             let seen = SeenTransfer(
                 offset: transfer.offset, page: transfer.page, size: transfer.size, subject, map)
             function = transfer.function
@@ -147,6 +153,15 @@ struct BootAuditReport: Encodable {
             found = seen.found
             end = seen.end
             reason = seen.reason
+        }
+
+        /// For a list, at the address that a linear mapping has there; nil for one that moves no data.
+        func line(_ map: PageMap) -> String? {
+            guard direction < 3 else { return nil }
+            let directions: [TranslationSimulator.Transfer.Direction] = [.both, .to, .from]
+            return TranslationSimulator.Transfer(
+                address: map.virtualBase + offset, byteCount: size, direction: directions[direction]
+            ).map { TransferList.line($0, comment: "\(function), \(object), \(count) times") }
         }
     }
 

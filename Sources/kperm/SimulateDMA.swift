@@ -35,6 +35,7 @@ struct SimulateDMA: ParsableCommand {
               0xffffffff82001f00  0x200   to
 
               kperm simulate dma vmlinux.kperm transfers.txt
+              kperm boot vmlinux.kperm --audit --transfers seen.txt; kperm simulate dma vmlinux.kperm seen.txt
               echo 'sector_buffer 512 from' | kperm simulate dma vmlinux.kperm -
 
             Memory outside the image is taken as linear, as the heap is: a transfer there needs one segment, and is \

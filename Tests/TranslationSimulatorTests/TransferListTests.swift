@@ -34,6 +34,15 @@ struct TransferListTests {
         #expect(TransferList(parsing: Array("a 1 to\nb+1 1 to\n0x1 1 to".utf8)).symbols == ["a", "b"])
     }
 
+    @Test func readsWhatItWrites() throws {
+        let all = try Transfer.Direction.allCases.map {
+            try #require(Transfer(address: VirtualAddress(0xffff_ffff_8100_0f00), byteCount: 4096, direction: $0))
+        }
+        let list = read(all.map { TransferList.line($0, comment: "f, object+0x1, 3 times") }.joined())
+        #expect(list.problems.isEmpty)
+        #expect(list.entries.map(\.transfer) == all)
+    }
+
     @Test(arguments: [
         ("buffer", "not 3 words but 1: 0xADDRESS or SYMBOL+OFFSET, LENGTH, and to, from or both"),
         ("buffer 1 to from", "not 3 words but 4: 0xADDRESS or SYMBOL+OFFSET, LENGTH, and to, from or both"),
