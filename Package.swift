@@ -37,6 +37,7 @@ let package = Package(
 
         .systemLibrary(name: "CLinux"),
 
+        .target(name: "CBenchmark"),
         .target(name: "Addressing", swiftSettings: settings),
         .target(name: "KernelImage", dependencies: ["CELF", "CDW", "CCodecs", "Addressing"], swiftSettings: settings),
         .target(name: "SecureRandom", dependencies: ["CSodium"], swiftSettings: settings),
@@ -53,7 +54,9 @@ let package = Package(
             dependencies: ["Addressing", "KernelImage", "KernelRewrite", "PagePermutation", "Disassembly"],
             swiftSettings: settings),
         .target(
-            name: "TranslationSimulator", dependencies: ["Addressing", "PagePermutation"], swiftSettings: settings),
+            name: "TranslationSimulator",
+            dependencies: ["Addressing", "CBenchmark", "PagePermutation", "SecureRandom"],
+            swiftSettings: settings),
         .target(
             name: "GuestCheck", dependencies: ["CArchive", "Addressing", "PagePermutation", subprocess],
             swiftSettings: settings),
@@ -87,7 +90,7 @@ let package = Package(
             swiftSettings: settings),
         .testTarget(
             name: "TranslationSimulatorTests",
-            dependencies: ["Addressing", "PagePermutation", "TranslationSimulator", "TestSupport"],
+            dependencies: ["Addressing", "PagePermutation", "SecureRandom", "TranslationSimulator", "TestSupport"],
             swiftSettings: settings),
         .testTarget(
             name: "GuestCheckTests", dependencies: ["Addressing", "GuestCheck", "PagePermutation"],

@@ -24,7 +24,7 @@ public enum TableLookup {
     public static let magic: UInt64 = 0x4c42_544d_5245_504b
     public static let version: UInt16 = 1
     public static let bakedFlag: UInt16 = 1
-    public static let headerBytes = 40
+    @inlinable @inline(__always) public static var headerBytes: Int { 40 }
     static let checksumOffset = 36
 
     /// The size in bytes of a table of so many pages.
@@ -44,24 +44,36 @@ public enum TableLookup {
     public static func physicalBase(_ table: RawSpan) -> UInt64 { read(table, 24, UInt64.self) }
 
     /// The physical address behind a virtual address of the image, or nil outside it.
-    /// The table must be one that `pageCount` accepts.
-    public static func physicalAddress(of virtual: UInt64, in table: RawSpan) -> UInt64? {
-        let offset = virtual &- virtualBase(table)
+    ///
+    /// As in a kernel, nothing is checked that was checked when the table was found: it must be one that `pageCount`
+    /// accepts, or one like it whose entries are of another size.
+    @unsafe @inlinable @inline(__always)
+    public static func physicalAddress<Entry: FixedWidthInteger & BitwiseCopyable>(
+        of virtual: UInt64, in table: RawSpan, entries: Entry.Type = UInt32.self
+    ) -> UInt64? {
+        let offset = virtual &- (unsafe load(table, 16, UInt64.self))
         let page = offset >> 12
-        guard page < UInt64(read(table, 12, UInt32.self)) else { return nil }
-        let frame = read(table, headerBytes + 4 * Int(page), UInt32.self)
-        return physicalBase(table) + UInt64(frame) << 12 + offset & 0xfff
+        guard _fastPath(page < UInt64(truncatingIfNeeded: unsafe load(table, 12, UInt32.self))) else { return nil }
+        let frame = unsafe load(table, headerBytes &+ Int(truncatingIfNeeded: page) &* entryBytes(entries), entries)
+        let base = unsafe load(table, 24, UInt64.self)
+        return base &+ UInt64(truncatingIfNeeded: frame) << 12 &+ offset & 0xfff
     }
 
     /// The virtual address of the image that shows a physical address, or nil outside its frames.
-    /// The table must be one that `pageCount` accepts.
-    public static func virtualAddress(of physical: UInt64, in table: RawSpan) -> UInt64? {
-        let pages = Int(read(table, 12, UInt32.self))
-        let offset = physical &- physicalBase(table)
+    ///
+    /// The table must be one that `physicalAddress` may be given.
+    @unsafe @inlinable @inline(__always)
+    public static func virtualAddress<Entry: FixedWidthInteger & BitwiseCopyable>(
+        of physical: UInt64, in table: RawSpan, entries: Entry.Type = UInt32.self
+    ) -> UInt64? {
+        let offset = physical &- (unsafe load(table, 24, UInt64.self))
         let frame = offset >> 12
-        guard frame < UInt64(pages) else { return nil }
-        let page = read(table, headerBytes + 4 * (pages + Int(frame)), UInt32.self)
-        return virtualBase(table) + UInt64(page) << 12 + offset & 0xfff
+        let pages = UInt64(truncatingIfNeeded: unsafe load(table, 12, UInt32.self))
+        guard _fastPath(frame < pages) else { return nil }
+        let index = Int(truncatingIfNeeded: pages &+ frame)
+        let page = unsafe load(table, headerBytes &+ index &* entryBytes(entries), entries)
+        let base = unsafe load(table, 16, UInt64.self)
+        return base &+ UInt64(truncatingIfNeeded: page) << 12 &+ offset & 0xfff
     }
 
     /// CRC-32C (Castagnoli, RFC 3720 appendix B.4) of a table, its checksum field taken as zero.
@@ -79,4 +91,12 @@ public enum TableLookup {
     static func read<T: FixedWidthInteger & BitwiseCopyable>(_ table: RawSpan, _ offset: Int, _: T.Type) -> T {
         T(littleEndian: unsafe table.unsafeLoadUnaligned(fromByteOffset: offset, as: T.self))
     }
+
+    @unsafe @inlinable @inline(__always)
+    static func load<T: FixedWidthInteger & BitwiseCopyable>(_ table: RawSpan, _ offset: Int, _: T.Type) -> T {
+        T(littleEndian: unsafe table.unsafeLoadUnaligned(fromUncheckedByteOffset: offset, as: T.self))
+    }
+
+    @inlinable @inline(__always)
+    static func entryBytes<T: FixedWidthInteger>(_: T.Type) -> Int { T.bitWidth / 8 }
 }

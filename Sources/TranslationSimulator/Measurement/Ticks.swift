@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: MIT
+
+// The clock: the time-stamp counter, which ticks at a constant rate that is not
+// the processor's, calibrated against CLOCK_MONOTONIC. What reading it costs is
+// measured, too, and taken off.
+
+import CBenchmark
+import Glibc
+
+/// What a tick is worth on this machine.
+public struct TickClock: Encodable, Sendable {
+    /// Ticks of the time-stamp counter in a nanosecond.
+    public let ticksPerNanosecond: Double
+    /// What it costs to read the counter twice, in ticks: the middle of many.
+    public let overhead: UInt64
+
+    public init() {
+        func now() -> (ticks: UInt64, nanoseconds: Int) {
+            var time = timespec()
+            unsafe clock_gettime(CLOCK_MONOTONIC, &time)
+            return (ticks(), time.tv_sec * 1_000_000_000 + time.tv_nsec)
+        }
+        let start = now()
+        var end = now()
+        while end.nanoseconds - start.nanoseconds < 50_000_000 { end = now() }
+        ticksPerNanosecond = Double(end.ticks - start.ticks) / Double(end.nanoseconds - start.nanoseconds)
+        var pairs: [UInt64] = []
+        for _ in 0..<4001 {
+            let first = ticks()
+            pairs.append(ticks() - first)
+        }
+        overhead = pairs.sorted()[2000]
+    }
+}
+
+/// What one operation took, in ticks, over batches of many.
+public struct Percentiles: Encodable, Equatable, Sendable {
+    public let batches: Int
+    public let p50: Double
+    public let p99: Double
+    public let p999: Double
+    /// The mean of the middle half: less coarse than the counter, and as deaf to disturbances as the median.
+    public let middle: Double
+
+    /// Of times of batches of so many operations.
+    init(_ times: [UInt64], overhead: UInt64, operations: Int) {
+        let each = times.sorted().map { max(0, Double($0) - Double(overhead)) / Double(operations) }
+        batches = each.count
+        func at(_ share: Double) -> Double { each[min(each.count - 1, Int(Double(each.count) * share))] }
+        (p50, p99, p999) = (at(0.5), at(0.99), at(0.999))
+        let half = each[each.count / 4..<max(each.count / 4 + 1, each.count * 3 / 4)]
+        middle = half.reduce(0, +) / Double(half.count)
+    }
+}
