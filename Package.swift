@@ -19,7 +19,8 @@ let package = Package(
     name: "kperm",
     products: [
         .executable(name: "kperm", targets: ["kperm"]),
-        .library(name: "PagePermutation", targets: ["PagePermutation", "SecureRandom"]),
+        .library(name: "PagePermutation", targets: ["Addressing", "PagePermutation", "SecureRandom"]),
+        .library(name: "TranslationSimulator", targets: ["TranslationSimulator"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -90,7 +91,9 @@ let package = Package(
             swiftSettings: settings),
         .testTarget(
             name: "TranslationSimulatorTests",
-            dependencies: ["Addressing", "PagePermutation", "SecureRandom", "TranslationSimulator", "TestSupport"],
+            dependencies: [
+                "Addressing", "CBenchmark", "PagePermutation", "SecureRandom", "TranslationSimulator", "TestSupport",
+            ],
             swiftSettings: settings),
         .testTarget(
             name: "GuestCheckTests", dependencies: ["Addressing", "GuestCheck", "PagePermutation"],

@@ -76,6 +76,18 @@ public enum TableLookup {
         return base &+ UInt64(truncatingIfNeeded: page) << 12 &+ offset & 0xfff
     }
 
+    /// Where an address would lie if nothing had moved; of a table that `physicalAddress` may be given.
+    @unsafe @inlinable @inline(__always)
+    public static func linearPhysicalAddress(of virtual: UInt64, in table: RawSpan) -> UInt64 {
+        unsafe virtual &- load(table, 16, UInt64.self) &+ load(table, 24, UInt64.self)
+    }
+
+    /// The way back from `linearPhysicalAddress`.
+    @unsafe @inlinable @inline(__always)
+    public static func linearVirtualAddress(of physical: UInt64, in table: RawSpan) -> UInt64 {
+        unsafe physical &- load(table, 24, UInt64.self) &+ load(table, 16, UInt64.self)
+    }
+
     /// CRC-32C (Castagnoli, RFC 3720 appendix B.4) of a table, its checksum field taken as zero.
     public static func checksum(_ table: RawSpan) -> UInt32 {
         var crc: UInt32 = 0xffff_ffff

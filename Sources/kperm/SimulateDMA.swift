@@ -153,7 +153,7 @@ struct SimulateDMA: ParsableCommand {
     private static let longestList = 1 << 30
 
     private func open() throws -> (TranslationTable, ImageNames) {
-        if let table = try tableFile() {
+        if let table = try binaryTable(out) {
             guard let symbols else { return (table, ImageNames()) }
             return (table, try names(from: symbols, table))
         }
@@ -165,19 +165,6 @@ struct SimulateDMA: ParsableCommand {
             return (permuted.table, try ImageNames(original, permuted.table))
         }
         return (permuted.table, try ImageNames(permuted.image, permuted.table))
-    }
-
-    /// The table, if that is what the file begins with.
-    private func tableFile() throws -> TranslationTable? {
-        do {
-            let file = try MappedFile.open(out)
-            guard file.byteCount >= 8, file.bytes.load(0, as: UInt64.self) == TableLookup.magic else { return nil }
-            return try TranslationTable(reading: file.bytes)
-        } catch let error as TableError {
-            throw CommandFailure.input("\(out): \(error)")
-        } catch {
-            throw CommandFailure.input("\(error)")
-        }
     }
 
     private func names(from path: String, _ table: TranslationTable) throws -> ImageNames {

@@ -57,6 +57,19 @@ func isCompressed(_ path: String) throws -> Bool {
     }
 }
 
+/// The translation table, if that is what a file begins with.
+func binaryTable(_ path: String) throws -> TranslationTable? {
+    do {
+        let file = try MappedFile.open(path)
+        guard file.byteCount >= 8, file.bytes.load(0, as: UInt64.self) == TableLookup.magic else { return nil }
+        return try TranslationTable(reading: file.bytes)
+    } catch let error as TableError {
+        throw CommandFailure.input("\(path): \(error)")
+    } catch {
+        throw CommandFailure.input("\(error)")
+    }
+}
+
 func printJSON(_ value: some Encodable) throws {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]

@@ -8,7 +8,10 @@ let package = Package(
     targets: [
         .executableTarget(
             name: "bench",
-            dependencies: [.product(name: "PagePermutation", package: "kperm")],
+            dependencies: [
+                .product(name: "PagePermutation", package: "kperm"),
+                .product(name: "TranslationSimulator", package: "kperm"),
+            ],
             swiftSettings: [
                 .swiftLanguageMode(.v6),
                 .strictMemorySafety(),

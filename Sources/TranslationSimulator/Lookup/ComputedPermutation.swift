@@ -49,7 +49,7 @@ public struct ComputedPermutation: PageLookup, ~Copyable {
     @inline(__always)
     private static func mix(_ half: UInt64, _ key: UInt64) -> UInt64 {
         let product = (half ^ key) &* 0x9e37_79b9_7f4a_7c15
-        return (product ^ product >> 32) &* (key | 1) >> 40
+        return ((product ^ product >> 32) &* (key | 1)) >> 40
     }
 
     @inline(__always)

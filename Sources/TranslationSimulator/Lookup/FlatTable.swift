@@ -11,7 +11,6 @@ public import PagePermutation
 /// One entry a page, by number.
 public struct FlatTable<Entry: FixedWidthInteger & UnsignedInteger & BitwiseCopyable>: LookupStrategy, ~Copyable {
     private let table: LookupMemory
-    private let linear: LinearOffset
 
     /// - Throws: `LookupError.tooManyPages` when an entry cannot hold the last frame's number.
     public init(_ table: TranslationTable) throws(LookupError) {
@@ -25,7 +24,6 @@ public struct FlatTable<Entry: FixedWidthInteger & UnsignedInteger & BitwiseCopy
             memory.store(Entry(page).littleEndian, header, table.pageCount + i)
         }
         self.table = memory
-        linear = LinearOffset(table)
     }
 
     public var name: String { "flat table, \(Entry.bitWidth)-bit" }
@@ -35,13 +33,17 @@ public struct FlatTable<Entry: FixedWidthInteger & UnsignedInteger & BitwiseCopy
 
     @inline(__always)
     public func physicalAddress(of address: VirtualAddress) -> PhysicalAddress {
-        unsafe TableLookup.physicalAddress(of: address.rawValue, in: table.bytes.bytes, entries: Entry.self)
-            .map(PhysicalAddress.init) ?? linear.physicalAddress(of: address)
+        let virtual = address.rawValue
+        return PhysicalAddress(
+            unsafe TableLookup.physicalAddress(of: virtual, in: table.bytes.bytes, entries: Entry.self)
+                ?? TableLookup.linearPhysicalAddress(of: virtual, in: table.bytes.bytes))
     }
 
     @inline(__always)
     public func virtualAddress(of address: PhysicalAddress) -> VirtualAddress {
-        unsafe TableLookup.virtualAddress(of: address.rawValue, in: table.bytes.bytes, entries: Entry.self)
-            .map(VirtualAddress.init) ?? linear.virtualAddress(of: address)
+        let physical = address.rawValue
+        return VirtualAddress(
+            unsafe TableLookup.virtualAddress(of: physical, in: table.bytes.bytes, entries: Entry.self)
+                ?? TableLookup.linearVirtualAddress(of: physical, in: table.bytes.bytes))
     }
 }

@@ -13,19 +13,33 @@ public struct AccessPattern: Sendable {
     /// The number of pages that `hot` uses.
     static let hotPages = 16
 
+    /// All patterns, of so many pages each; the last one only with a trace that names pages of the image.
+    ///
+    /// - Throws: `SeedError.outOfMemory` when libsodium has no locked memory left.
+    public static func all(
+        _ count: Int, of pageCount: Int, seed: borrowing Seed, replaying trace: [UInt32] = []
+    ) throws(SeedError) -> [Self] {
+        var stream = try RandomStream(seed: seed, domain: "kperm/bench/patterns")
+        let drawn = [
+            hot(count, of: pageCount, &stream), uniform(count, of: pageCount, &stream),
+            zipf(count, of: pageCount, &stream),
+        ]
+        return drawn + [replayed(count, of: pageCount, trace)].compactMap { $0 }
+    }
+
     /// A few pages, over and over.
-    public static func hot(_ count: Int, of pageCount: Int, _ stream: inout RandomStream) -> Self {
+    static func hot(_ count: Int, of pageCount: Int, _ stream: inout RandomStream) -> Self {
         let few = (0..<hotPages).map { _ in stream.uniform(below: UInt32(pageCount)) }
         return Self(name: "hot", pages: (0..<count).map { _ in few[Int(stream.uniform(below: UInt32(hotPages)))] })
     }
 
     /// Every page as likely as another.
-    public static func uniform(_ count: Int, of pageCount: Int, _ stream: inout RandomStream) -> Self {
+    static func uniform(_ count: Int, of pageCount: Int, _ stream: inout RandomStream) -> Self {
         Self(name: "uniform", pages: (0..<count).map { _ in stream.uniform(below: UInt32(pageCount)) })
     }
 
     /// The page of rank k, in a random ranking, k times less often than the first (Zipf's law, exponent 1).
-    public static func zipf(_ count: Int, of pageCount: Int, _ stream: inout RandomStream) -> Self {
+    static func zipf(_ count: Int, of pageCount: Int, _ stream: inout RandomStream) -> Self {
         var ranking = (0..<UInt32(pageCount)).map { $0 }
         for i in stride(from: pageCount - 1, to: 0, by: -1) {
             ranking.swapAt(i, Int(stream.uniform(below: UInt32(i + 1))))
@@ -50,7 +64,7 @@ public struct AccessPattern: Sendable {
     }
 
     /// Pages in the order of a trace, from its beginning again where it ends; nil if it names none of the image.
-    public static func replayed(_ count: Int, of pageCount: Int, _ trace: [UInt32]) -> Self? {
+    static func replayed(_ count: Int, of pageCount: Int, _ trace: [UInt32]) -> Self? {
         let known = trace.filter { $0 < pageCount }
         guard !known.isEmpty else { return nil }
         return Self(name: "replayed", pages: (0..<count).map { known[$0 % known.count] })

@@ -18,6 +18,16 @@ public struct LookupTiming: Encodable, Sendable {
     public let kind: Kind
     public let caches: Caches
     public let ticks: Percentiles
+    /// The middle of each of its turns, in ticks.
+    public let turns: [Double]
+
+    private enum CodingKeys: String, CodingKey { case strategy, pattern, kind, caches, ticks }
+
+    /// How many times as long this took as another did, turn by turn: the middle of that.
+    public func ratio(to other: Self) -> Double {
+        let ratios = zip(turns, other.turns).map { $0 / $1 }.sorted()
+        return ratios[ratios.count / 2]
+    }
 }
 
 /// What a strategy keeps and reads.
@@ -28,9 +38,21 @@ public struct LookupSize: Encodable, Sendable {
     public let cacheLines: Int
 }
 
-/// A lookup led to a wrong address.
-public struct WrongLookup: Error {
+/// A chain of lookups led to a wrong address.
+public struct WrongLookup: Error, CustomStringConvertible {
     public let strategy: String
+
+    public var description: String { "\(strategy): lookups led to a wrong address" }
+}
+
+/// The same loop in Swift and in C: ticks a lookup, caches warm.
+public struct CComparison: Encodable, Sendable {
+    public let strategy: String
+    public let kind: LookupTiming.Kind
+    public let swift: Double
+    public let c: Double
+    /// Swift against C, turn by turn: the middle of that.
+    public let ratio: Double
 }
 
 /// How much is measured.
@@ -49,6 +71,8 @@ public struct BenchEffort: Sendable {
 public struct LookupBench {
     /// Lookups between two readings of the clock.
     public static let batch = 64
+    /// Lookups between two readings where Swift and C are compared: what a batch costs besides is nothing there.
+    private static let longBatch = 1024
     /// The lookups of a pattern: as many as give 1,024 batches, and one more.
     public static let patternLength = 1024 * batch + 1
 
@@ -84,11 +108,9 @@ public struct LookupBench {
     ///
     /// - Throws: `WrongLookup` when a chain of lookups does not end where it must.
     public func measure(_ pattern: AccessPattern, _ effort: BenchEffort) throws(WrongLookup) -> [LookupTiming] {
-        let addresses = pattern.pages.enumerated().map {
-            table.virtualBase.rawValue &+ UInt64($1) << 12 &+ UInt64($0 &* 72 & 0xff8)
-        }
+        let addresses = addresses(pattern)
         let batches = addresses.count / Self.batch
-        let contestants = strategies.map { Contestant($0, addresses) }
+        let contestants = strategies.map { Contestant($0, addresses, batch: Self.batch) }
         for caches in LookupTiming.Caches.allCases {
             let turn = min(batches, caches == .warm ? effort.warmBatches : effort.evictedBatches)
             for kind in LookupTiming.Kind.allCases {
@@ -100,7 +122,44 @@ public struct LookupBench {
                 }
             }
         }
-        return contestants.flatMap { $0.results(pattern.name, clock) }
+        return contestants.flatMap { contestant in
+            LookupTiming.Kind.allCases.flatMap { kind in
+                LookupTiming.Caches.allCases.map { contestant.result(pattern.name, kind, $0, clock) }
+            }
+        }
+    }
+
+    /// Times the strategies that there are in C, too, in both languages in turn.
+    ///
+    /// - Throws: `WrongLookup` when a chain of lookups does not end where it must.
+    public func compareWithC(_ pattern: AccessPattern, _ effort: BenchEffort) throws(WrongLookup) -> [CComparison] {
+        let addresses = addresses(pattern)
+        var comparisons: [CComparison] = []
+        for inC in strategies {
+            guard let loops = strategies.first(where: { $0.size.strategy + LookupLoops.inC == inC.size.strategy })
+            else {
+                continue
+            }
+            let both = [loops, inC].map { Contestant($0, addresses, batch: Self.longBatch) }
+            let batches = 0..<min(effort.warmBatches, addresses.count / Self.longBatch)
+            for kind in LookupTiming.Kind.allCases {
+                for _ in 0..<effort.rounds {
+                    for contestant in both { try contestant.takeTurn(kind, .warm, batches) }
+                }
+                let results = both.map { $0.result(pattern.name, kind, .warm, clock) }
+                comparisons.append(
+                    CComparison(
+                        strategy: loops.size.strategy, kind: kind, swift: results[0].ticks.middle,
+                        c: results[1].ticks.middle, ratio: results[0].ratio(to: results[1])))
+            }
+        }
+        return comparisons
+    }
+
+    private func addresses(_ pattern: AccessPattern) -> [UInt64] {
+        pattern.pages.enumerated().map {
+            table.virtualBase.rawValue &+ UInt64($1) << 12 &+ UInt64(($0 * 72) & 0xff8)
+        }
     }
 }
 
@@ -111,17 +170,22 @@ private final class Contestant {
 
     private let loops: LookupLoops
     private let addresses: [UInt64]
+    private let batch: Int
     /// From a translation to the next address.
     private let steps: [UInt64]
-    private var times: [LookupTiming.Kind: [LookupTiming.Caches: [UInt64]]] = [:]
+    /// The times of each turn.
+    private var turns: [LookupTiming.Kind: [LookupTiming.Caches: [[UInt64]]]] = [:]
 
-    init(_ loops: LookupLoops, _ addresses: [UInt64]) {
+    init(_ loops: LookupLoops, _ addresses: [UInt64], batch: Int) {
         self.loops = loops
         self.addresses = addresses
+        self.batch = batch
         steps = zip(addresses, addresses.dropFirst()).map { $1 &- loops.translate($0) }
     }
 
-    func takeTurn(_ kind: LookupTiming.Kind, _ caches: LookupTiming.Caches, _ batches: Range<Int>) throws(WrongLookup) {
+    func takeTurn(
+        _ kind: LookupTiming.Kind, _ caches: LookupTiming.Caches, _ batches: Range<Int>
+    ) throws(WrongLookup) {
         var times: [UInt64] = []
         times.reserveCapacity(batches.count)
         let begin = ticks()
@@ -135,11 +199,11 @@ private final class Contestant {
                 if caches == .evicted, pass == 0 { break }
             }
         }
-        self.times[kind, default: [:]][caches, default: []] += times
+        turns[kind, default: [:]][caches, default: []].append(times)
     }
 
-    private func time(_ kind: LookupTiming.Kind, _ batch: Int) throws(WrongLookup) -> UInt64 {
-        let first = batch * LookupBench.batch
+    private func time(_ kind: LookupTiming.Kind, _ index: Int) throws(WrongLookup) -> UInt64 {
+        let first = index * batch
         var start: UInt64 = 0
         var end: UInt64 = 0
         switch kind {
@@ -147,7 +211,7 @@ private final class Contestant {
             unsafe addresses.withUnsafeBufferPointer { addresses in
                 guard let base = addresses.baseAddress else { return }
                 start = ticks()
-                unsafe loops.throughput(base + first, LookupBench.batch)
+                unsafe loops.throughput(base + first, batch)
                 end = ticks()
             }
         case .latency:
@@ -156,10 +220,10 @@ private final class Contestant {
             unsafe steps.withUnsafeBufferPointer { steps in
                 guard let base = steps.baseAddress else { return }
                 start = ticks()
-                last = unsafe loops.latency(from, base + first, LookupBench.batch)
+                last = unsafe loops.latency(from, base + first, batch)
                 end = ticks()
             }
-            guard last == addresses[first + LookupBench.batch] else { throw WrongLookup(strategy: loops.size.strategy) }
+            guard last == addresses[first + batch] else { throw WrongLookup(strategy: loops.size.strategy) }
         }
         return end - start
     }
@@ -171,16 +235,13 @@ private final class Contestant {
         }
     }
 
-    func results(_ pattern: String, _ clock: TickClock) -> [LookupTiming] {
-        var all: [LookupTiming] = []
-        for kind in LookupTiming.Kind.allCases {
-            for caches in LookupTiming.Caches.allCases {
-                guard let times = times[kind]?[caches], !times.isEmpty else { continue }
-                let ticks = Percentiles(times, overhead: clock.overhead, operations: LookupBench.batch)
-                all.append(
-                    LookupTiming(strategy: loops.size.strategy, pattern: pattern, kind: kind, caches: caches, ticks: ticks))
-            }
-        }
-        return all
+    func result(
+        _ pattern: String, _ kind: LookupTiming.Kind, _ caches: LookupTiming.Caches, _ clock: TickClock
+    ) -> LookupTiming {
+        let turns = turns[kind]?[caches] ?? []
+        let percentiles = { Percentiles($0, overhead: clock.overhead, operations: self.batch) }
+        return LookupTiming(
+            strategy: loops.size.strategy, pattern: pattern, kind: kind, caches: caches,
+            ticks: percentiles(turns.flatMap { $0 }), turns: turns.map { percentiles($0).middle })
     }
 }

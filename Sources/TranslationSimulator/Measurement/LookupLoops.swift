@@ -57,6 +57,9 @@ struct LookupLoops {
         unsafe latency = { unsafe box.strategy.latency(from: $0, $1, $2) }
     }
 
+    /// What the names of loops in C end with.
+    static let inC = ", in C"
+
     /// The linear offset in C.
     static func linearInC(_ table: TranslationTable) -> Self {
         let swift = Self(LinearOffset(table))
@@ -82,7 +85,7 @@ struct LookupLoops {
         latency: @escaping (UInt64, UnsafePointer<UInt64>, Int) -> UInt64
     ) {
         size = LookupSize(
-            strategy: swift.size.strategy + ", in C", tableBytes: swift.size.tableBytes,
+            strategy: swift.size.strategy + Self.inC, tableBytes: swift.size.tableBytes,
             cacheLines: swift.size.cacheLines)
         unsafe memory = swift.memory
         translate = swift.translate

@@ -51,4 +51,14 @@ public struct Percentiles: Encodable, Equatable, Sendable {
         let half = each[each.count / 4..<max(each.count / 4 + 1, each.count * 3 / 4)]
         middle = half.reduce(0, +) / Double(half.count)
     }
+
+    private init(batches: Int, p50: Double, p99: Double, p999: Double, middle: Double) {
+        (self.batches, self.p50, self.p99, self.p999, self.middle) = (batches, p50, p99, p999, middle)
+    }
+
+    /// The same in nanoseconds.
+    public func nanoseconds(_ clock: TickClock) -> Self {
+        let tick = 1 / clock.ticksPerNanosecond
+        return Self(batches: batches, p50: p50 * tick, p99: p99 * tick, p999: p999 * tick, middle: middle * tick)
+    }
 }

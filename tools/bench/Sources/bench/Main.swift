@@ -5,9 +5,11 @@
 // run, and the ratio is taken of each pair: what else the machine does then
 // hits both alike. `tools/bench/run` builds everything and calls this.
 
+import Addressing
 import Glibc
 import PagePermutation
 import SecureRandom
+import TranslationSimulator
 
 /// One measured claim.
 struct Finding {
@@ -80,6 +82,31 @@ func drawing(_ count: Int) throws -> Finding {
     return Finding(claim: "draw 16,384 pages", values: times.sorted(), unit: "ms", limit: 1)
 }
 
+/// What looking an address up costs, as ratios within a run: of a table of as many pages as the cloud kernel's.
+func lookups(_ count: Int) throws -> [Finding] {
+    let pages = 10_288
+    let problem = try PermutationProblem(pageCount: pages, classes: [PageClass(name: "all", ranges: [0..<pages])])
+    var runs: [[LookupCheck]] = []
+    for _ in 0..<count {
+        let seed = try Seed.random()
+        let table = TranslationTable(
+            try Permutation.draw(problem, seed: seed), virtualBase: VirtualAddress(0xffff_ffff_8100_0000),
+            physicalBase: PhysicalAddress(0x100_0000))
+        let bench = try LookupBench(table, clock: TickClock(), seed: seed)
+        let patterns = try AccessPattern.all(LookupBench.patternLength, of: pages, seed: seed)
+        for pattern in patterns where pattern.name == "uniform" {
+            let timings = try bench.measure(pattern, .quick)
+            runs.append(LookupCheck.all(timings, try bench.compareWithC(pattern, .quick)))
+        }
+    }
+    return runs[0].indices.map { i in
+        let check = runs[0][i]
+        return Finding(
+            claim: check.claim, values: runs.map { $0[i].ratio }.sorted(), unit: "x", limit: check.limit,
+            atLeast: check.atLeast, note: "random pages, caches warm")
+    }
+}
+
 func size(of path: String) throws(RunFailure) -> Double {
     var status = stat()
     guard unsafe stat(path, &status) == 0 else { throw RunFailure(description: "\(path): \(errorText(errno))") }
@@ -123,6 +150,7 @@ func measure(kperm: String, stripped: String, debug: String, work: String) throw
     }
     remove(out)
     findings.append(try drawing(101))
+    findings += try lookups(11)
     return findings
 }
 
