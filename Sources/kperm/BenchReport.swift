@@ -91,21 +91,19 @@ struct BenchReport: Encodable {
     }
 
     private func printLookups() {
-        var heading = ("", LookupTiming.Caches.warm)
-        for lookup in lookups where lookup.kind == .throughput {
-            guard
-                let latency = lookups.first(where: {
-                    $0.kind == .latency && $0.strategy == lookup.strategy && $0.pattern == lookup.pattern
-                        && $0.caches == lookup.caches
-                })
-            else { continue }
-            if heading != (lookup.pattern, lookup.caches) {
-                heading = (lookup.pattern, lookup.caches)
-                printHeading("\(lookup.pattern), caches \(lookup.caches)", ["throughput", "latency"])
+        var patterns: [String] = []
+        for lookup in lookups where !patterns.contains(lookup.pattern) { patterns.append(lookup.pattern) }
+        for pattern in patterns {
+            for caches in LookupTiming.Caches.allCases {
+                let ours = lookups.filter { $0.pattern == pattern && $0.caches == caches }
+                printHeading("\(pattern), caches \(caches)", LookupTiming.Kind.allCases.map(\.rawValue))
+                for size in strategies {
+                    let cells = LookupTiming.Kind.allCases.compactMap { kind in
+                        ours.first { $0.strategy == size.strategy && $0.kind == kind }
+                    }
+                    Swift.print(size.strategy.left(28) + cells.map { row($0.ticks, $0.nanoseconds) }.joined())
+                }
             }
-            Swift.print(
-                lookup.strategy.left(28) + row(lookup.ticks, lookup.nanoseconds)
-                    + row(latency.ticks, latency.nanoseconds))
         }
     }
 

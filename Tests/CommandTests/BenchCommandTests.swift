@@ -11,7 +11,7 @@ struct BenchCommandTests {
     private func masked(_ output: String) -> String {
         output.replacing(/large pages: .*?\n\nratio/.dotMatchesNewlines(), with: "large pages: …\n\nratio")
             .replacing(/processor: .*/, with: "processor: …")
-            .replacing(/\b[0-9]+(\.[0-9]+)?(?= |\n)/, with: "N").replacing(#/ +/#, with: " ")
+            .replacing(/\b[0-9]+(\.[0-9]+)?(?=[ ,\n])/, with: "N").replacing(#/ +/#, with: " ")
             .replacing(/(holds|MISSED)/, with: "holds or not")
     }
 

@@ -3,6 +3,7 @@
 // What is done with measured times, and that what is measured is work: not how
 // fast this machine is.
 
+import Addressing
 import CBenchmark
 import PagePermutation
 import SecureRandom
@@ -132,8 +133,11 @@ struct BenchTests {
 }
 
 struct MappingBenchTests {
-    @Test func smallPagesAreSmall() throws {
-        let memory = try #require(HugeMemory(byteCount: 1, pages: .small))
+    @Test func smallPagesAreSmall() {
+        guard let memory = HugeMemory(byteCount: 1, pages: .small) else {
+            Issue.record("no memory")
+            return
+        }
         #expect(memory.byteCount == 2 << 20)
         unsafe memory.base.storeBytes(of: 1, as: UInt64.self)
         #expect(memory.largeBytes() == 0)

@@ -12,7 +12,8 @@ struct LookupMemory: ~Copyable {
 
     init(byteCount: Int) {
         self.byteCount = byteCount
-        unsafe base = UnsafeMutableRawPointer.allocate(byteCount: max(byteCount, 1), alignment: 4096)
+        // Whole lines: what else is in use must not be evicted with it.
+        unsafe base = UnsafeMutableRawPointer.allocate(byteCount: 64 * lines(byteCount), alignment: 4096)
         unsafe base.initializeMemory(as: UInt8.self, repeating: 0, count: byteCount)
     }
 

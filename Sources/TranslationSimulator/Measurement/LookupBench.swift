@@ -188,15 +188,14 @@ private final class Contestant {
     ) throws(WrongLookup) {
         var times: [UInt64] = []
         times.reserveCapacity(batches.count)
-        let begin = ticks()
-        // The first time is not counted: it brings code and table back from where others drove them to.
-        for pass in 0...1 {
+        // The first time is not counted: it brings code, table and addresses back from where others drove them to.
+        for isCounted in [false, true] {
+            let end = ticks() + Self.longTurn / (isCounted ? 1 : 4)
             for batch in batches {
-                if caches == .evicted { evict() }
+                if isCounted, caches == .evicted { evict() }
                 let time = try self.time(kind, batch)
-                if pass == 1 { times.append(time) }
-                if ticks() - begin > Self.longTurn / (pass == 0 ? 4 : 1) { break }
-                if caches == .evicted, pass == 0 { break }
+                if isCounted { times.append(time) }
+                if ticks() > end { break }
             }
         }
         turns[kind, default: [:]][caches, default: []].append(times)
