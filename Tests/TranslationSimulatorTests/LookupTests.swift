@@ -126,8 +126,8 @@ struct LookupTests {
         var agreements = 0
         for page in 0..<UInt64(pages) {
             let frame = first.frame(of: page)
-            #expect(frame < pages && first.page(in: frame) == page && again.frame(of: page) == frame)
-            #expect(!taken[Int(frame)])
+            try #require(frame < pages && first.page(in: frame) == page && again.frame(of: page) == frame)
+            try #require(!taken[Int(frame)])
             taken[Int(frame)] = true
             if other.frame(of: page) == frame { agreements += 1 }
         }
