@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 
-# From `objdump -d --no-show-raw-insn VMLINUX` (x86-64): the instructions that translate an address of the linear map, one
-# a line, "ADDRESS FUNCTION+OFFSET SITE".
+# From `objdump -d --no-show-raw-insn VMLINUX` (x86-64): the instructions that translate an address of the linear map,
+# one a line, "ADDRESS FUNCTION+OFFSET SITE".
 #
 # The kernel's __pa(x) adds to x - __START_KERNEL_map either phys_base, for an address of the image (what `kperm audit
 # --sites` lists), or __START_KERNEL_map - page_offset_base, for one of the linear map. The second shows as
@@ -9,9 +9,10 @@
 #     mov $0xffffffff80000000,%REGISTER
 #     sub page_offset_base(%rip),%REGISTER
 #
-# with perhaps a copy of the register between, or with the constant added behind. Where phys_base is read into the same register before, and a jump leads
-# past the two, both are executed for an address of the linear map: SITE is the address of that read, whose executions for
-# the image are the difference. Else SITE is `-`, or `?` where the register's constant was not found.
+# with perhaps a copy of the register between, or with the constant added behind. Where phys_base is read into the same
+# register before, and a jump leads past the two, both are executed for an address of the linear map: SITE is the
+# address of that read, whose executions for the image are the difference. Else SITE is `-`, or `?` where the register's
+# constant was not found.
 
 # The lower half of an address, which awk can compute with.
 function low(address,  i, value) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 
-// Prints a trace as text, a record a line: `fetch ADDRESS INSTRUCTIONS`, `read ADDRESS`, `write ADDRESS`, `site ADDRESS`
-// and so on, where an address of a line is its first byte's. For tests and for looking; what reads traces to work with
-// them is the simulator (Sources/TranslationSimulator/Trace, where the format is written down).
+// Prints a trace as text, a record a line: `fetch ADDRESS INSTRUCTIONS`, `read ADDRESS`, `write ADDRESS`, `site
+// ADDRESS` and so on, where the address of a line is its first byte's. For tests and for looking; what reads traces to
+// work with them is the simulator (Sources/TranslationSimulator/Trace, where the format is written down).
 
 #include <inttypes.h>
 #include <stdio.h>
