@@ -5,7 +5,8 @@
 //   - reads a word of each of PAGES pages, of page i in line i % 64, each by way of `site`;
 //   - writes 8 bytes across a border of two lines of the page behind these;
 //   - copies 4 lines by one string instruction from `source` to `target`;
-//   - passes `call_entry`, and writes CR3.
+//   - passes `call_entry`, and writes CR3;
+//   - reads two words of the first line of `source`.
 
 #define START_KERNEL_map 0xffffffff80000000
 #define PA(symbol) ((symbol) - START_KERNEL_map)
@@ -48,14 +49,14 @@ page:
     mov %ecx, %edi
     and $63, %edi
     shl $6, %edi
-    .skip 38, 0x90                      // this loop lies in two lines
-    .byte 0x48, 0x8d, 0x84, 0x20, 0, 0, 0, 0   // lea 0(%rax), %rax: an instruction across their border
+    .skip 24, 0x90                      // so that the jump lies across a border of two lines
 site:
     mov (%rsi, %rdi), %rax
     add $PAGE, %rsi
     inc %ecx
     cmp $PAGES, %ecx
-    jne page
+    .byte 0x0f, 0x85                    // jne page
+    .long page - . - 4
     mov %rax, 0x7c(%rsi)
     mov $source, %rsi
     mov $target, %rdi
@@ -65,6 +66,8 @@ site:
 call_entry:
     mov %cr3, %rax
     mov %rax, %cr3
+    mov source, %rax
+    mov source + 8, %rax
     dec %ebp
     jnz round
 end:
