@@ -56,7 +56,7 @@ let package = Package(
             swiftSettings: settings),
         .target(
             name: "TranslationSimulator",
-            dependencies: ["Addressing", "CBenchmark", "PagePermutation", "SecureRandom"],
+            dependencies: ["Addressing", "CBenchmark", "CCodecs", "PagePermutation", "SecureRandom"],
             swiftSettings: settings),
         .target(
             name: "GuestCheck", dependencies: ["CArchive", "Addressing", "PagePermutation", subprocess],

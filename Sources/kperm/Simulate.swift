@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT
 
 import ArgumentParser
+import KernelImage
+import PagePermutation
 
 struct Simulate: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "simulate",
         abstract: "Work out what a permutation does to those who use memory.",
-        subcommands: [SimulateDMA.self])
+        discussion: "`kperm simulate TRACE` is `kperm simulate run TRACE`.",
+        subcommands: [SimulateRun.self, SimulateModels.self, SimulateDMA.self], defaultSubcommand: SimulateRun.self)
 }

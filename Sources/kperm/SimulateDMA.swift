@@ -81,7 +81,7 @@ struct SimulateDMA: ParsableCommand {
     }
 
     func run() throws {
-        let text = try readList()
+        let text = try readAll(transfers)
         let list = TransferList(parsing: text)
         let (table, names) = try open()
         guard let engine = DMAEngine(table, start: reading == .image ? .table : .linear) else {
@@ -126,31 +126,6 @@ struct SimulateDMA: ParsableCommand {
     private static let shownProblems = 20
 
     private var listName: String { transfers == "-" ? "standard input" : transfers }
-
-    /// The list may be a pipe.
-    private func readList() throws -> [UInt8] {
-        let descriptor = transfers == "-" ? dup(STDIN_FILENO) : unsafe Glibc.open(transfers, O_RDONLY | O_CLOEXEC)
-        guard descriptor >= 0 else {
-            throw CommandFailure.input("\(listName): cannot open: \(unsafe String(cString: strerror(errno)))")
-        }
-        defer { close(descriptor) }
-        var text: [UInt8] = []
-        var block = [UInt8](repeating: 0, count: 1 << 16)
-        while true {
-            let count = unsafe block.withUnsafeMutableBytes { unsafe read(descriptor, $0.baseAddress, $0.count) }
-            if count < 0, errno == EINTR { continue }
-            guard count >= 0 else {
-                throw CommandFailure.input("\(listName): cannot read: \(unsafe String(cString: strerror(errno)))")
-            }
-            if count == 0 { return text }
-            text += block[..<count]
-            guard text.count <= Self.longestList else {
-                throw CommandFailure.input("\(listName): longer than \(Self.longestList >> 20) MB: split it")
-            }
-        }
-    }
-
-    private static let longestList = 1 << 30
 
     private func open() throws -> (TranslationTable, ImageNames) {
         if let table = try binaryTable(out) {

@@ -155,3 +155,29 @@ struct Addresses {
         return map.pages(of: bytes)
     }
 }
+
+/// All of a file, which may be a pipe; `-` is standard input.
+func readAll(_ path: String) throws -> [UInt8] {
+    let name = path == "-" ? "standard input" : path
+    let descriptor = path == "-" ? dup(STDIN_FILENO) : unsafe Glibc.open(path, O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else {
+        throw CommandFailure.input("\(name): cannot open: \(unsafe String(cString: strerror(errno)))")
+    }
+    defer { close(descriptor) }
+    var text: [UInt8] = []
+    var block = [UInt8](repeating: 0, count: 1 << 16)
+    while true {
+        let count = unsafe block.withUnsafeMutableBytes { unsafe read(descriptor, $0.baseAddress, $0.count) }
+        if count < 0, errno == EINTR { continue }
+        guard count >= 0 else {
+            throw CommandFailure.input("\(name): cannot read: \(unsafe String(cString: strerror(errno)))")
+        }
+        if count == 0 { return text }
+        text += block[..<count]
+        guard text.count <= longestText else {
+            throw CommandFailure.input("\(name): longer than \(longestText >> 20) MB: split it")
+        }
+    }
+}
+
+private let longestText = 1 << 30

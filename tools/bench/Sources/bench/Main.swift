@@ -151,6 +151,7 @@ func measure(kperm: String, stripped: String, debug: String, work: String) throw
     remove(out)
     findings.append(try drawing(101))
     findings += try lookups(11)
+    findings += try simulating(kperm: kperm, work: work)
     return findings
 }
 

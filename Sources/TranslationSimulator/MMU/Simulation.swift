@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: MIT
+
+// All processors and layouts that a trace is led past in one pass. Each
+// processor of the machine that was traced has buffers and caches of its own,
+// the last level too.
+
+/// What was counted for one model and one layout, all processors together.
+public struct SimulationResult: Sendable {
+    /// Indices of what the simulation was given.
+    public let model: Int
+    public let layout: Int
+    public let counts: Counts
+}
+
+/// A trace's sums.
+public struct TraceTotals: Equatable, Sendable {
+    public internal(set) var references = 0
+    public internal(set) var instructions: UInt64 = 0
+    /// Executed and not recorded.
+    public internal(set) var skippedInstructions: UInt64 = 0
+    public internal(set) var systemCalls = 0
+    public internal(set) var addressSpaceSwitches = 0
+    /// Processors that were seen.
+    public internal(set) var processors = 1
+    /// By site, in the header's order.
+    public internal(set) var siteExecutions: [Int]
+}
+
+/// Processors before memory, fed batch by batch.
+@safe public struct Simulation: ~Copyable {
+    /// More would take gigabytes of caches.
+    public static let mostProcessors = 64
+
+    private let models: [ProcessorModel]
+    private let layouts: [Layout]
+    private let space: AddressSpace
+    private let withCaches: Bool
+
+    public private(set) var totals: TraceTotals
+    /// By processor, in the order they were seen; of each all models, and of each model all layouts.
+    private var machines: [[Machine]] = []
+    private var seen: [Int: Int] = [:]
+    private var current = 0
+
+    /// Pages where a stream changes its page.
+    private let pages: UnsafeMutablePointer<UInt64>
+    private let lastPage: UnsafeMutablePointer<UInt64>
+
+    /// - Parameters:
+    ///   - withCaches: also simulates caches, where a model has them; all references go through them, those of walks too.
+    ///   - sites: how many translation sites the trace knows.
+    public init(
+        models: [ProcessorModel], layouts: [Layout], space: AddressSpace = AddressSpace(), withCaches: Bool, sites: Int
+    ) {
+        self.models = models
+        self.layouts = layouts
+        self.space = space
+        self.withCaches = withCaches
+        totals = TraceTotals(siteExecutions: [Int](repeating: 0, count: sites))
+        unsafe pages = .allocate(capacity: TraceBatch.capacity)
+        unsafe lastPage = .allocate(capacity: 2)
+        unsafe lastPage.initialize(repeating: .max, count: 2)
+        seen[0] = 0
+        machines.append(processor())
+    }
+
+    deinit {
+        unsafe pages.deallocate()
+        unsafe lastPage.deallocate()
+    }
+
+    private func processor() -> [Machine] {
+        models.flatMap { model in layouts.map { Machine(model, $0, space, caches: withCaches) } }
+    }
+
+    /// What keeps a trace from being simulated.
+    public enum Obstacle: Error, Equatable, Sendable, CustomStringConvertible {
+        case processors, memory
+
+        public var description: String {
+            switch self {
+            case .processors: "more than \(Simulation.mostProcessors) processors"
+            case .memory:
+                "it touches more memory than \(PageTables.mostTables) page tables map, which no kernel does: damaged?"
+            }
+        }
+    }
+
+    /// Takes the next batch.
+    ///
+    /// - Throws: `Obstacle` when the trace asks for more than is simulated.
+    public mutating func consume(_ batch: borrowing TraceBatch) throws(Obstacle) {
+        totals.references += batch.count
+        totals.instructions &+= batch.instructions
+        let references = unsafe batch.references
+        let changes = unsafe pageChanges(references, batch.count)
+        for index in machines[current].indices {
+            if machines[current][index].hasCaches {
+                unsafe machines[current][index].run(references, batch.count)
+            } else {
+                unsafe machines[current][index].translate(pages, changes)
+            }
+            if machines[current][index].isFull { throw .memory }
+        }
+        switch batch.event {
+        case .site(let site)?: totals.siteExecutions[site] += 1
+        case .systemCall?: totals.systemCalls += 1
+        case .skipped(let instructions)?: totals.skippedInstructions &+= instructions
+        case .processor(let number)?: try goOn(number)
+        case .addressSpace?:
+            totals.addressSpaceSwitches += 1
+            for index in machines[current].indices { machines[current][index].switchAddressSpace() }
+            unsafe lastPage.update(repeating: .max, count: 2)
+        case .end?, nil: break
+        }
+    }
+
+    private mutating func goOn(_ number: Int) throws(Obstacle) {
+        // The first processor that a trace names is the one it began on.
+        if totals.references == 0, machines.count == 1 { seen = [number: 0] }
+        if let known = seen[number] {
+            current = known
+        } else {
+            guard machines.count < Self.mostProcessors else { throw .processors }
+            current = machines.count
+            seen[number] = current
+            machines.append(processor())
+        }
+        totals.processors = machines.count
+        unsafe lastPage.update(repeating: .max, count: 2)
+    }
+
+    private func pageChanges(_ references: UnsafePointer<UInt64>, _ count: Int) -> Int {
+        var (lastFetch, lastData) = unsafe (lastPage[0], lastPage[1])
+        var changes = 0
+        for index in 0..<count {
+            let reference = unsafe references[index]
+            let page = reference >> 8
+            if reference & 3 == 0 {
+                if page == lastFetch { continue }
+                lastFetch = page
+                unsafe pages[changes] = page << 1
+            } else {
+                if page == lastData { continue }
+                lastData = page
+                unsafe pages[changes] = page << 1 | 1
+            }
+            changes &+= 1
+        }
+        unsafe lastPage[0] = lastFetch
+        unsafe lastPage[1] = lastData
+        return changes
+    }
+
+    /// What was counted, by model, then by layout.
+    public var results: [SimulationResult] {
+        var results: [SimulationResult] = []
+        for model in models.indices {
+            for layout in layouts.indices {
+                var counts = Counts()
+                for processor in machines.indices {
+                    counts += machines[processor][model * layouts.count + layout].counts
+                }
+                results.append(SimulationResult(model: model, layout: layout, counts: counts))
+            }
+        }
+        return results
+    }
+}
