@@ -99,6 +99,6 @@ let package = Package(
             name: "GuestCheckTests", dependencies: ["Addressing", "GuestCheck", "PagePermutation"],
             swiftSettings: settings),
         .testTarget(
-            name: "CommandTests", dependencies: ["kperm", subprocess], swiftSettings: settings),
+            name: "CommandTests", dependencies: ["kperm", "TranslationSimulator", subprocess], swiftSettings: settings),
     ]
 )

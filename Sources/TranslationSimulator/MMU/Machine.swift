@@ -48,12 +48,19 @@ public struct Counts: Equatable, Sendable {
 }
 
 @safe struct Machine {
-    /// Where mappings of a size go at a level: which buffer, and how large its entry is. None: `buffer` is -1.
+    /// Where mappings of a size go at a level: which buffer, and how large its entry is.
     private struct Port: BitwiseCopyable {
-        var buffer = -1
+        var buffer: Associative
+        var isThere = false
         var bits: UInt64 = 0
         /// Tells entries of different sizes in one buffer apart.
         var tag: UInt64 = 0
+
+        @inline(__always)
+        func touch(_ page: UInt64) -> Bool {
+            let number = page &>> bits
+            return buffer.touch(number &<< 3 | tag, at: number)
+        }
     }
 
     private struct WalkPort: BitwiseCopyable {
@@ -116,8 +123,8 @@ public struct Counts: Equatable, Sendable {
         bufferCount = model.buffers.count
         let empty = Associative(entries: 1, ways: 1, .lru, in: arena)
         unsafe buffers = arena.allocate(bufferCount, repeating: empty)
-        unsafe first = arena.allocate(2 * Self.sizes, repeating: Port())
-        unsafe second = arena.allocate(2 * Self.sizes, repeating: Port())
+        unsafe first = arena.allocate(2 * Self.sizes, repeating: Port(buffer: empty))
+        unsafe second = arena.allocate(2 * Self.sizes, repeating: Port(buffer: empty))
         for (index, buffer) in model.buffers.enumerated() { unsafe buffers[index] = build(buffer.shape, arena) }
         for level in 1...2 {
             let ports = unsafe level == 1 ? first : second
@@ -128,7 +135,7 @@ public struct Counts: Equatable, Sendable {
                         for (index, buffer) in model.buffers.enumerated()
                         where buffer.level == level && buffer.streams.contains(stream) && buffer.pages.contains(size) {
                             unsafe ports[stream.index * Self.sizes + mapping.rawValue] = Port(
-                                buffer: index, bits: size.pageBits, tag: UInt64(size.rawValue))
+                                buffer: buffers[index], isThere: true, bits: size.pageBits, tag: UInt64(size.rawValue))
                         }
                     }
                 }
@@ -207,9 +214,7 @@ public struct Counts: Equatable, Sendable {
         let mapping =
             isImage ? unsafe Int(mappings[Int(truncatingIfNeeded: inImage)]) : space.mapping(ofPage: page).rawValue
         let row = stream &* Self.sizes &+ mapping
-        let port = unsafe first[row]
-        let number = page &>> port.bits
-        if unsafe buffers[port.buffer].touch(number << 3 | port.tag, at: number) { return }
+        if unsafe first[row].touch(page) { return }
         missedFirstLevel(page, stream, mapping, isImage)
     }
 
@@ -218,10 +223,7 @@ public struct Counts: Equatable, Sendable {
         unsafe streams[stream].firstLevelMisses &+= 1
         if isImage { unsafe streams[stream].imageFirstLevelMisses &+= 1 }
         let port = unsafe second[stream &* Self.sizes &+ mapping]
-        if port.buffer >= 0 {
-            let number = page &>> port.bits
-            if unsafe buffers[port.buffer].touch(number << 3 | port.tag, at: number) { return }
-        }
+        if port.isThere, port.touch(page) { return }
         unsafe streams[stream].walks &+= 1
         if isImage { unsafe streams[stream].imageWalks &+= 1 }
 
@@ -237,7 +239,8 @@ public struct Counts: Equatable, Sendable {
                 break
             }
         }
-        let count = unsafe tables.walk(to: page, from: top, leaf: leaf, addresses)
+        let (count, found) = unsafe tables.walk(to: page, from: top, leaf: leaf, addresses)
+        assert(isFull || found == frame(of: page), "the tables and the layout differ")
         unsafe streams[stream].walkReferences &+= count
         if cacheLevels == 0 {
             unsafe streams[stream].walkCycles += Double(count) * walkReferenceCycles

@@ -34,30 +34,15 @@ import Addressing
         }
     }
 
-    /// Where the entry of a page at a level lies, in the array of entries; -1 where tables lead nowhere.
-    @inline(__always)
-    private func place(of number: UInt64, level: Int) -> Int {
-        var table = 0
-        var at = 4
-        while true {
-            let place = table << 9 | Int(truncatingIfNeeded: number >> UInt64(9 &* (at &- 1)) & 511)
-            if at == level { return place }
-            let entry = entries[place]
-            if entry & Self.present == 0 { return -1 }
-            table = Int(truncatingIfNeeded: (entry & Self.addressBits) >> 12 &- AddressSpace.tables)
-            at &-= 1
-        }
-    }
-
     private static func address(of place: Int) -> UInt64 { AddressSpace.tables << 12 + UInt64(place) * 8 }
 
     /// The physical addresses that a walk reads between two levels, the first one above.
     ///
-    /// - Returns: how many there were; they are in `addresses`, the one at the top first.
+    /// - Returns: how many there were (they are in `addresses`, the one at the top first), and the page's frame.
     @inline(__always)
     mutating func walk(
         to number: UInt64, from top: Int, leaf: Int, _ addresses: UnsafeMutablePointer<UInt64>
-    ) -> Int {
+    ) -> (count: Int, frame: UInt64) {
         var table = 0
         var at = 4
         var count = 0
@@ -71,20 +56,16 @@ import Addressing
             if entry & Self.present == 0 {
                 let beyond = (UInt64(1) << UInt64(9 &* (leaf &- 1))) &- 1
                 map(number, space.frame(ofPage: number & ~beyond), level: leaf)
-                if isFull { return count }
+                if isFull { return (count, 0) }
                 entry = entries[place]
             }
-            if at == leaf { return count }
+            if at == leaf {
+                let within = number & ((UInt64(1) << UInt64(9 &* (leaf &- 1))) &- 1)
+                return (count, (entry & Self.addressBits) >> 12 &+ within)
+            }
             table = Int(truncatingIfNeeded: (entry & Self.addressBits) >> 12 &- AddressSpace.tables)
             at &-= 1
         }
-    }
-
-    /// The frame of a page, as the tables say.
-    func frame(of number: UInt64, leaf: Int) -> UInt64? {
-        let place = place(of: number, level: leaf)
-        guard place >= 0, entries[place] & Self.present != 0 else { return nil }
-        return (entries[place] & Self.addressBits) >> 12 + number & (1 << UInt64(9 * (leaf - 1)) - 1)
     }
 
     var tableCount: Int { entries.count >> 9 }

@@ -27,7 +27,7 @@ public struct TraceTotals: Equatable, Sendable {
 }
 
 /// Processors before memory, fed batch by batch.
-@safe public struct Simulation: ~Copyable {
+public struct Simulation: ~Copyable {
     /// More would take gigabytes of caches.
     public static let mostProcessors = 64
 
@@ -42,10 +42,6 @@ public struct TraceTotals: Equatable, Sendable {
     private var seen: [Int: Int] = [:]
     private var current = 0
 
-    /// Pages where a stream changes its page.
-    private let pages: UnsafeMutablePointer<UInt64>
-    private let lastPage: UnsafeMutablePointer<UInt64>
-
     /// - Parameters:
     ///   - withCaches: also simulates caches, where a model has them; all references go through them, those of walks too.
     ///   - sites: how many translation sites the trace knows.
@@ -57,16 +53,8 @@ public struct TraceTotals: Equatable, Sendable {
         self.space = space
         self.withCaches = withCaches
         totals = TraceTotals(siteExecutions: [Int](repeating: 0, count: sites))
-        unsafe pages = .allocate(capacity: TraceBatch.capacity)
-        unsafe lastPage = .allocate(capacity: 2)
-        unsafe lastPage.initialize(repeating: .max, count: 2)
         seen[0] = 0
         machines.append(processor())
-    }
-
-    deinit {
-        unsafe pages.deallocate()
-        unsafe lastPage.deallocate()
     }
 
     private func processor() -> [Machine] {
@@ -93,12 +81,11 @@ public struct TraceTotals: Equatable, Sendable {
         totals.references += batch.count
         totals.instructions &+= batch.instructions
         let references = unsafe batch.references
-        let changes = unsafe pageChanges(references, batch.count)
         for index in machines[current].indices {
             if machines[current][index].hasCaches {
                 unsafe machines[current][index].run(references, batch.count)
             } else {
-                unsafe machines[current][index].translate(pages, changes)
+                unsafe machines[current][index].translate(batch.pages, batch.pageCount)
             }
             if machines[current][index].isFull { throw .memory }
         }
@@ -110,7 +97,6 @@ public struct TraceTotals: Equatable, Sendable {
         case .addressSpace?:
             totals.addressSpaceSwitches += 1
             for index in machines[current].indices { machines[current][index].switchAddressSpace() }
-            unsafe lastPage.update(repeating: .max, count: 2)
         case .end?, nil: break
         }
     }
@@ -127,29 +113,6 @@ public struct TraceTotals: Equatable, Sendable {
             machines.append(processor())
         }
         totals.processors = machines.count
-        unsafe lastPage.update(repeating: .max, count: 2)
-    }
-
-    private func pageChanges(_ references: UnsafePointer<UInt64>, _ count: Int) -> Int {
-        var (lastFetch, lastData) = unsafe (lastPage[0], lastPage[1])
-        var changes = 0
-        for index in 0..<count {
-            let reference = unsafe references[index]
-            let page = reference >> 8
-            if reference & 3 == 0 {
-                if page == lastFetch { continue }
-                lastFetch = page
-                unsafe pages[changes] = page << 1
-            } else {
-                if page == lastData { continue }
-                lastData = page
-                unsafe pages[changes] = page << 1 | 1
-            }
-            changes &+= 1
-        }
-        unsafe lastPage[0] = lastFetch
-        unsafe lastPage[1] = lastData
-        return changes
     }
 
     /// What was counted, by model, then by layout.

@@ -2,9 +2,9 @@
 
 // A made-up kernel at work, for tests and measurements: no figure of it says
 // anything about a real kernel. Its shape is a kernel's: system calls that run
-// the same few paths through text most of the time, straight code with calls,
-// data that is mostly the stack and a few hot objects, some of the linear map and
-// of user memory.
+// the same paths through text most of the time, straight code with calls, data
+// that is mostly the stack, the image's and the task's hot objects, and now and
+// then anything of the linear map or of user memory.
 
 public import Addressing
 
@@ -44,38 +44,53 @@ public struct SyntheticWorkload: Sendable {
         return Int(next() & ((1 << cut) - 1)) % count
     }
 
-    private static func spread(_ number: Int, _ count: Int) -> Int {
-        Int(truncatingIfNeeded: (UInt64(number) &* 0x9e37_79b9_7f4a_7c15) >> 20) % count
+    private static func hash(_ number: UInt64, below count: Int) -> UInt64 {
+        var z = number &* 0x9e37_79b9_7f4a_7c15
+        z = (z ^ z >> 29) &* 0xbf58_476d_1ce4_e5b9
+        return (z ^ z >> 32) % UInt64(count)
     }
 
-    /// Writes at least so many references, and the end.
+    /// Writes about so many references, fewer by those that a trace leaves out, and the end.
     public mutating func write(_ references: Int, to writer: inout TraceWriter) throws(TraceError) {
-        let base = Self.virtualBase.rawValue
-        let textPages = pageCount / 2
+        let text = Self.virtualBase.rawValue
+        let textLines = pageCount / 2 * 64
+        let data = text + UInt64(pageCount / 2) << 12
+        let dataLines = (pageCount - pageCount / 2) * 64
+        let linear: UInt64 = 0xffff_8880_0000_0000
         var written = 0
+        var task: UInt64 = 0
         while written < references {
+            if next() & 31 == 0 { task = UInt64(skewed(64)) }
             try writer.event(.systemCall)
-            let stack = 0xffff_c900_0000_0000 + UInt64(skewed(64)) << 14
-            for _ in 0..<(8 + skewed(64)) {
-                // A function: a few lines of straight code at a fixed place.
-                let function = skewed(textPages * 4)
-                let start = base + UInt64(Self.spread(function, textPages * 64)) << 6
-                for line in 0..<UInt64(1 + skewed(12)) {
-                    try writer.fetch(VirtualAddress(start + line << 6), instructions: 6 + next() & 7)
+            let stack = 0xffff_c900_0000_0000 + task << 14
+            // A system call runs the same functions each time, but for one in sixteen.
+            let path = UInt64(skewed(64))
+            for step in 0..<(8 + Self.hash(path, below: 56)) {
+                let usual = Self.hash(path << 8 | step, below: 1024)
+                let function = next() & 15 == 0 ? UInt64(skewed(1 << 14)) : usual
+                let start = text + Self.hash(function, below: textLines) << 6
+                let lines = 1 + Self.hash(~function, below: 12)
+                for line in 0..<min(lines, (data - start) >> 6) {
+                    // A line does the same each time, but for one access in eight.
+                    let habit = Self.hash(function << 4 | line, below: 1 << 30)
+                    try writer.fetch(VirtualAddress(start + line << 6), instructions: 6 + habit & 7)
                     written += 1
-                    for _ in 0..<(next() & 3) {
+                    for access in 0..<(habit >> 3 & 3) {
+                        let isUsual = next() & 7 != 0
+                        let choice = isUsual ? Self.hash(habit + access, below: 1 << 30) : next()
                         let address: UInt64
-                        switch next() & 15 {
-                        case 0..<7: address = stack + 0x3000 + next() & 0x3c0
-                        case 7..<11:
-                            let object = Self.spread(skewed(textPages * 64), (pageCount - textPages) * 64)
-                            address = base + UInt64(textPages) << 12 + UInt64(object) << 6
-                        case 11..<15:
-                            let object = Self.spread(skewed(linearPages * 64), linearPages * 64)
-                            address = 0xffff_8880_0000_0000 + UInt64(object) << 6
-                        default: address = 0x7fff_0000_0000 + UInt64(skewed(1 << 14)) << 6
+                        switch choice & 31 {
+                        case 0..<16: address = stack + 0x3000 + choice >> 5 & 0x3c0
+                        case 16..<22:
+                            let object = (function & 63) << 1 | choice >> 5 & 1
+                            address = data + Self.hash(object, below: dataLines) << 6
+                        case 22..<28:
+                            let object = task << 16 | (function & 15) << 2 | choice >> 5 & 3
+                            address = linear + Self.hash(object, below: linearPages * 64) << 6
+                        case 28: address = linear + Self.hash(next(), below: linearPages * 64) << 6
+                        default: address = 0x7fff_0000_0000 + task << 32 + UInt64(skewed(1 << 10)) << 6
                         }
-                        if next() & 3 == 0 {
+                        if choice >> 12 & 3 == 0 {
                             try writer.write(VirtualAddress(address))
                         } else {
                             try writer.read(VirtualAddress(address))

@@ -11,14 +11,24 @@ public import Addressing
     /// Each a line's number times four, plus its kind: 0 fetched, 1 read, 2 written.
     let references: UnsafeMutablePointer<UInt64>
     public internal(set) var count = 0
+    /// Those that are in another page than the one before of their stream (fetches, or reads and writes): the page's
+    /// number times two, plus 1 for data.
+    let pages: UnsafeMutablePointer<UInt64>
+    var pageCount = 0
     /// Instructions executed by the fetches among them.
     public internal(set) var instructions: UInt64 = 0
     /// What came behind the last reference; nil when the batch was full.
     public internal(set) var event: TraceEvent?
 
-    public init() { unsafe references = .allocate(capacity: Self.capacity) }
+    public init() {
+        unsafe references = .allocate(capacity: Self.capacity)
+        unsafe pages = .allocate(capacity: Self.capacity + 1)
+    }
 
-    deinit { unsafe references.deallocate() }
+    deinit {
+        unsafe references.deallocate()
+        unsafe pages.deallocate()
+    }
 
     /// A reference: the address of its line, and its kind as in the trace.
     public subscript(index: Int) -> (line: VirtualAddress, kind: Int) {
@@ -34,6 +44,9 @@ public struct TraceReader: ~Copyable {
     private var input: TraceInput
     private var fetchLine: UInt64 = 0
     private var dataLine: UInt64 = 0
+    private static let noPage = UInt64.max
+    private var fetchPage = noPage
+    private var dataPage = noPage
     private var isDone = false
 
     public var path: String { input.path }
@@ -61,12 +74,15 @@ public struct TraceReader: ~Copyable {
     /// - Throws: `TraceError` when the trace is damaged, or ends without an end record.
     public mutating func next(_ batch: inout TraceBatch) throws(TraceError) -> Bool {
         batch.count = 0
+        batch.pageCount = 0
         batch.instructions = 0
         batch.event = nil
         if isDone { return false }
         let references = unsafe batch.references
+        let pages = unsafe batch.pages
         var (fetchLine, dataLine) = (fetchLine, dataLine)
-        var (count, instructions) = (0, UInt64(0))
+        var (fetchPage, dataPage) = (fetchPage, dataPage)
+        var (count, pageCount, instructions) = (0, 0, UInt64(0))
         while count < TraceBatch.capacity {
             try input.fill()
             let window = unsafe input.window
@@ -88,21 +104,36 @@ public struct TraceReader: ~Copyable {
                     }
                     guard fetchLine < Self.lines else { throw at > limit ? truncated(limit) : outside(record) }
                     instructions &+= executed
-                    unsafe references[count] = fetchLine << 2
-                    count += 1
+                    unsafe references[count] = fetchLine &<< 2
+                    count &+= 1
+                    // Without a branch: whether a stream stays in its page follows no pattern.
+                    let page = fetchLine &>> 6
+                    unsafe pages[pageCount] = page &<< 1
+                    pageCount &+= page == fetchPage ? 0 : 1
+                    fetchPage = page
                 case 3:
                     guard at <= limit else { throw truncated(limit) }
                     input.position = at
                     let event = try event(payload, record)
                     (self.fetchLine, self.dataLine) = (fetchLine, dataLine)
-                    (batch.count, batch.instructions, batch.event) = (count, instructions, event)
-                    if event == .end { try finish() }
+                    (self.fetchPage, self.dataPage) = (fetchPage, dataPage)
+                    (batch.count, batch.pageCount) = (count, pageCount)
+                    (batch.instructions, batch.event) = (instructions, event)
+                    switch event {
+                    case .end: try finish()
+                    case .processor, .addressSpace: (self.fetchPage, self.dataPage) = (Self.noPage, Self.noPage)
+                    case .site, .systemCall, .skipped: break
+                    }
                     return true
                 default:
                     dataLine &+= delta
                     guard dataLine < Self.lines else { throw at > limit ? truncated(limit) : outside(record) }
-                    unsafe references[count] = dataLine << 2 | v & 3
-                    count += 1
+                    unsafe references[count] = dataLine &<< 2 | v & 3
+                    count &+= 1
+                    let page = dataLine &>> 6
+                    unsafe pages[pageCount] = page &<< 1 | 1
+                    pageCount &+= page == dataPage ? 0 : 1
+                    dataPage = page
                 }
             } while at <= last && count < TraceBatch.capacity
             // Only what follows the last whole record can lie behind the end.
@@ -110,26 +141,41 @@ public struct TraceReader: ~Copyable {
             input.position = at
         }
         (self.fetchLine, self.dataLine) = (fetchLine, dataLine)
-        (batch.count, batch.instructions) = (count, instructions)
+        (self.fetchPage, self.dataPage) = (fetchPage, dataPage)
+        (batch.count, batch.pageCount, batch.instructions) = (count, pageCount, instructions)
         return true
     }
 
     /// Nil for a number of more than 64 bits.
+    ///
+    /// Lengths follow no pattern, so a loop over the bytes would mispredict at each number. Up to eight bytes are taken
+    /// at once: those that belong to it are kept and their seven bits moved together, in pairs, fours and eights.
     @inline(__always)
     private static func varint(_ window: UnsafeMutablePointer<UInt8>, _ at: inout Int) -> UInt64? {
-        var byte = unsafe UInt64(window[at])
-        at += 1
-        if byte < 0x80 { return byte }
-        var value = byte & 0x7f
-        var shift: UInt64 = 7
-        repeat {
-            byte = unsafe UInt64(window[at])
-            at += 1
-            if shift == 63, byte > 1 { return nil }
-            value |= (byte & 0x7f) &<< shift
-            shift &+= 7
-        } while byte >= 0x80
-        return value
+        let word = unsafe UInt64(
+            littleEndian: UnsafeRawPointer(window + at).loadUnaligned(as: UInt64.self))
+        let ends = ~word & 0x8080_8080_8080_8080
+        if ends == 0 { return unsafe longVarint(window, &at) }
+        at &+= (ends.trailingZeroBitCount &+ 1) &>> 3
+        var bits = word & (ends ^ (ends &- 1)) & 0x7f7f_7f7f_7f7f_7f7f
+        bits = bits & 0x007f_007f_007f_007f | (bits & 0x7f00_7f00_7f00_7f00) &>> 1
+        bits = bits & 0x0000_3fff_0000_3fff | (bits & 0x3fff_0000_3fff_0000) &>> 2
+        return bits & 0x0fff_ffff | (bits & 0x0fff_ffff_0000_0000) &>> 4
+    }
+
+    @inline(never)
+    private static func longVarint(_ window: UnsafeMutablePointer<UInt8>, _ at: inout Int) -> UInt64? {
+        var value: UInt64 = 0
+        for index in 0..<10 {
+            let byte = unsafe UInt64(window[at + index])
+            if index == 9, byte > 1 { return nil }
+            value |= (byte & 0x7f) << UInt64(7 * index)
+            if byte < 0x80 {
+                at += index + 1
+                return value
+            }
+        }
+        return nil
     }
 
     private func event(_ payload: UInt64, _ record: Int) throws(TraceError) -> TraceEvent {
