@@ -99,8 +99,15 @@ public struct TraceReader: ~Copyable {
                 switch v & 3 {
                 case 0:
                     fetchLine &+= delta
-                    guard let executed = unsafe Self.varint(window, &at), executed <= Self.mostInstructions else {
-                        throw damaged(record)
+                    // One byte nearly always: said by a branch, the next record need not wait for it.
+                    var executed = unsafe UInt64(window[at])
+                    at &+= 1
+                    if executed >= 0x80 {
+                        at &-= 1
+                        guard let count = unsafe Self.varint(window, &at), count <= Self.mostInstructions else {
+                            throw damaged(record)
+                        }
+                        executed = count
                     }
                     guard fetchLine < Self.lines else { throw at > limit ? truncated(limit) : outside(record) }
                     instructions &+= executed
