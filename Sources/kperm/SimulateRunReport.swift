@@ -16,8 +16,16 @@ struct SimulationReport: Encodable {
         let skippedInstructions: UInt64
         let systemCalls: Int
         let siteExecutions: Int
+        /// Those that were executed.
+        let sites: [Site]
         let addressSpaceSwitches: Int
         let processors: Int
+    }
+
+    /// A translation site, as it ran.
+    struct Site: Encodable {
+        let address: String
+        let executions: Int
     }
 
     /// Events for 1000 instructions.
@@ -96,8 +104,10 @@ struct SimulationReport: Encodable {
             file: file, workload: header.workload, virtualBase: header.virtualBase.description,
             imageBytes: header.imageBytes, references: totals.references, instructions: totals.instructions,
             skippedInstructions: totals.skippedInstructions, systemCalls: totals.systemCalls,
-            siteExecutions: totals.siteExecutions.reduce(0, +), addressSpaceSwitches: totals.addressSpaceSwitches,
-            processors: totals.processors)
+            siteExecutions: totals.siteExecutions.reduce(0, +),
+            sites: zip(header.sites, totals.siteExecutions).filter { $0.1 > 0 }.map {
+                Site(address: $0.0.description, executions: $0.1)
+            }, addressSpaceSwitches: totals.addressSpaceSwitches, processors: totals.processors)
         var assumptions = [
             "a walk is waited for: no other work overlaps with it, so the slowdown is at the upper end",
             "cache misses of the program itself are counted where caches are on, but are no part of the slowdown",

@@ -13,6 +13,12 @@ struct SimulateRunTests {
         struct Trace: Decodable {
             let references: Int
             let systemCalls: Int
+            let siteExecutions: Int
+            let sites: [Site]
+        }
+        struct Site: Decodable {
+            let address: String
+            let executions: Int
         }
         struct Rates: Decodable {
             let imageWalks: Double
@@ -47,14 +53,14 @@ struct SimulateRunTests {
         let place = try Workplace()
         var workload = SyntheticWorkload(seed: 3)
         var writer = try TraceWriter(place["trace"], workload.header)
-        try workload.write(100_000, to: &writer)
+        try workload.write(40_000, to: &writer)
         return place
     }
 
     @Test func granulesInOnePass() async throws {
         let place = try await synthetic()
         let report = try await report(place, "--model", "all")
-        #expect(report.trace.references > 90_000 && report.trace.systemCalls > 0)
+        #expect(report.trace.references > 35_000 && report.trace.systemCalls > 0)
         #expect(report.models.map(\.model) == ["skylake", "zen3", "n1", "u74"])
         for model in report.models {
             #expect(model.caches && model.granules.map(\.granule) == ["2M", "64K", "16K", "4K"], "\(model.model)")
@@ -70,6 +76,23 @@ struct SimulateRunTests {
         #expect(walks(1)[1] == walks(1)[2] && walks(1)[2] < walks(1)[3])
         #expect(walks(2)[1] < walks(2)[2] && walks(2)[2] < walks(2)[3])
         #expect(report.models[2].granules[1].mapped["64K", default: 0] > 8000)
+    }
+
+    /// Executions of translation sites, by site; those never executed are left out.
+    @Test func sites() async throws {
+        let place = try Workplace()
+        let base = VirtualAddress(0xffff_ffff_8100_0000)
+        var header = TraceHeader(virtualBase: base, imageBytes: 8192, workload: "sites")
+        header.sites = [base + 1, base + 2, base + 3]
+        var writer = try TraceWriter(place["trace"], header)
+        for site in [2, 0, 2] {
+            try writer.fetch(base, instructions: 5)
+            try writer.event(.site(site))
+        }
+        try writer.finish()
+        let trace = try await report(place).trace
+        #expect(trace.siteExecutions == 3 && trace.sites.map(\.executions) == [1, 2])
+        #expect(trace.sites.map(\.address) == ["0xffffffff81000001", "0xffffffff81000003"])
     }
 
     @Test func runIsTheDefault() async throws {
@@ -177,10 +200,10 @@ struct SimulateRunTests {
         let header = TraceHeader(
             virtualBase: VirtualAddress(0xffff_ffff_8100_0000), imageBytes: 4096, workload: "too much")
         var writer = try TraceWriter(place["trace"], header)
-        for step in 0..<70_000 as Range<UInt64> { try writer.read(VirtualAddress(0x1000_0000_0000 + step << 30)) }
+        for step in 0..<20_000 as Range<UInt64> { try writer.read(VirtualAddress(0x1000_0000_0000 + step << 30)) }
         try writer.finish()
         let message = try await refused(place, ["simulate", "trace", "--no-caches"])
-        #expect(message.contains("cannot be simulated: it touches more memory than 65536 page tables map"))
+        #expect(message.contains("cannot be simulated: it touches more memory than 16384 page tables map"))
     }
 
     @Test(arguments: [

@@ -182,8 +182,11 @@ struct SimulationTests {
             #expect(counts.data.firstLevelMisses == misses && counts.data.walkReferences == 4 * misses, "\(held)")
         }
         // The same runs at frames that no entry of their size can begin at.
-        let odd = Layout(name: "4K", forward: order, virtualBase: traceBase, physicalBase: PhysicalAddress(0x100_1000))
-        #expect(odd.mappings.allSatisfy { $0 == .size4K })
+        for shift: UInt64 in [0x1000, 0x2000] {
+            let odd = Layout(
+                name: "4K", forward: order, virtualBase: traceBase, physicalBase: PhysicalAddress(0x100_0000 + shift))
+            #expect(odd.mappings.allSatisfy { $0 == .size4K })
+        }
     }
 
     /// The linear map in its sizes, a buffer without 1G, and the last block of an image, which reaches beyond it.
@@ -222,8 +225,15 @@ struct SimulationTests {
         let all = pages(0..<8)
         let counts = try simulate(
             SmallModel().model(), scattered(64),
-            [.event(.processor(5))] + all + [.event(.processor(2))] + all + [.event(.processor(5))] + all)
+            [5, 2, 5, 2].flatMap { [.event(.processor($0))] + all })
         #expect(counts.data.firstLevelMisses == 16)
+    }
+
+    @Test func tooManyProcessors() throws {
+        let model = try SmallModel().model()
+        let steps = { (count: Int) in (0..<count).flatMap { [.event(.processor($0))] + pages([0]) } }
+        #expect(try simulate(model, scattered(64), steps(64)).data.walks == 64)
+        #expect(throws: Simulation.Obstacle.processors) { try simulate(model, scattered(64), steps(65)) }
     }
 
     /// Entries of page tables come from where they are: the first from memory, those in the same line from the cache.

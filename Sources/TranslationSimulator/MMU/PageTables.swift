@@ -9,8 +9,8 @@ import Addressing
 
 /// The tables of one layout.
 @safe struct PageTables {
-    /// 256 MB of tables map 64 GB in single pages.
-    static let mostTables = 1 << 16
+    /// 64 MB of tables, which map 32 GB in single pages.
+    static let mostTables = 1 << 14
     private static let present: UInt64 = 1
     private static let leaf: UInt64 = 1 << 7
     private static let addressBits: UInt64 = 0x000f_ffff_ffff_f000
