@@ -21,8 +21,8 @@ struct SimulateRun: ParsableCommand {
             For each granule: misses of the first-level translation buffers (iTLB, dTLB), walks (misses of the second \
             level, too) and how many of them were for the image, entries of page tables that walks read, cycles that \
             walks took, each for 1000 instructions, and how much slower than with the first granule that makes the \
-            kernel. That last number is an estimate: it takes it that nobody else has work to do during a walk, and \
-            that an instruction costs without translation what the model says. --json lists every assumption.
+            kernel. That last number is an estimate, at the upper end: walks, and hits in the second level, are taken \
+            to hold up everything, and an instruction to cost without them what the model says.
 
               kperm simulate trace.zst --model zen3
               kperm simulate run trace.zst --model all --table vmlinux.kperm

@@ -109,7 +109,7 @@ struct SimulationReport: Encodable {
                 Site(address: $0.0.description, executions: $0.1)
             }, addressSpaceSwitches: totals.addressSpaceSwitches, processors: totals.processors)
         var assumptions = [
-            "a walk is waited for: no other work overlaps with it, so the slowdown is at the upper end",
+            "walks and hits in the second-level buffer are waited for: no other work overlaps, so the slowdown is at the upper end",
             "cache misses of the program itself are counted where caches are on, but are no part of the slowdown",
             "the linear map is \(command.linearMap ?? "where x86-64 has it without KASLR"), in mappings of "
                 + "\(command.linearMapping); all else outside the image is mapped in single pages, the vmemmap in 2M",

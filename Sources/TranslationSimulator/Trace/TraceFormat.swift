@@ -38,7 +38,8 @@
 // makes small numbers of both signs small: 0, -1, 1, -2 become 0, 1, 2, 3.
 // References that cannot change the state of a cache are left out: a fetch in the
 // line of the fetch before, a read or write that repeats kind and line of the one
-// before. An access across the end of a line is two records. Only what ran in
+// before. Events 2 and 4 forget what was before: behind them it meets another
+// state. An access across the end of a line is two records. Only what ran in
 // kernel mode is recorded.
 
 public import Addressing

@@ -72,6 +72,7 @@ import Glibc
             case .addressSpace: (4, 0)
             case .skipped(let instructions): (5, instructions)
             }
+        if type == 2 || type == 4 { lastData = nil }
         put((value << 3 | type) << 2 | 3)
         try drainIfFull()
     }
