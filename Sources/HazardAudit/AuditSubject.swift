@@ -89,12 +89,39 @@ public struct AuditSubject: Sendable {
     /// - Throws: `RewriteError` when the kernel is not one that kperm knows, or has no symbols.
     public static func kernel(_ image: borrowing KernelImage) throws(RewriteError) -> AuditSubject {
         let analysis = try KernelAnalysis.of(image)
+        let table = try symbols(image)
+        return AuditSubject(
+            file: image.path, sections: sections(image) { analysis.map.page(of: $0) != nil }, symbols: table.symbols,
+            names: table.symbols.map { table.name(of: $0, in: image) }, index: analysis.index, kernel: analysis)
+    }
+
+    /// A kernel image of an architecture of which kperm knows no more than how it translates, laid out as it is linked.
+    ///
+    /// - Throws: `RewriteError` when it has no symbols, or no sections.
+    public static func unmapped(_ image: borrowing KernelImage) throws(RewriteError) -> AuditSubject {
+        let table = try symbols(image)
+        let sections = sections(image) { $0.rawValue != 0 }
+        guard let first = sections.map(\.range.lowerBound).min(), let last = sections.map(\.range.upperBound).max(),
+            last - first < 1 << 32
+        else { throw .unsupported(file: image.path, "its sections make no kernel: none, or 4 GiB apart") }
+        return AuditSubject(
+            file: image.path, sections: sections, symbols: table.symbols,
+            names: table.symbols.map { table.name(of: $0, in: image) }, index: table.index(over: first..<last),
+            kernel: nil)
+    }
+
+    private static func symbols(_ image: borrowing KernelImage) throws(RewriteError) -> SymbolTable {
         let table: SymbolTable?
         do { table = try image.symbols() } catch { throw .image(error) }
         guard let table else { throw .unsupported(file: image.path, "no symbols") }
+        return table
+    }
+
+    private static func sections(
+        _ image: borrowing KernelImage, where belongs: (VirtualAddress) -> Bool
+    ) -> [Section] {
         var sections: [Section] = []
-        for section in image.sections where section.isAllocated && section.size > 0 {
-            guard analysis.map.page(of: section.address) != nil else { continue }
+        for section in image.sections where section.isAllocated && section.size > 0 && belongs(section.address) {
             var bytes: [UInt8] = []
             if !section.isNoBits {
                 let source = image.file.bytes.extracting(Int(section.offset)..<Int(section.offset + section.size))
@@ -105,9 +132,7 @@ public struct AuditSubject: Sendable {
                     name: section.name, address: section.address, size: section.size, bytes: bytes,
                     isExecutable: section.isExecutable, isWritable: section.flags & 1 != 0))
         }
-        return AuditSubject(
-            file: image.path, sections: sections, symbols: table.symbols,
-            names: table.symbols.map { table.name(of: $0, in: image) }, index: analysis.index, kernel: analysis)
+        return sections
     }
 
     public func name(of symbol: Symbol) -> String {

@@ -59,6 +59,11 @@ public struct TranslationSites: Sendable {
     /// Reads of the offset by instructions that no function holds, or that do not decode.
     public private(set) var skipped: [(address: VirtualAddress, reason: String)] = []
 
+    init(sites: [TranslationSite], skipped: [(address: VirtualAddress, reason: String)]) {
+        self.sites = sites.sorted { $0.address < $1.address }
+        self.skipped = skipped
+    }
+
     public init(_ subject: AuditSubject) {
         guard let base = subject.symbols(named: "phys_base").first?.value ?? subject.kernel?.address(of: "phys_base")
         else { return }

@@ -24,6 +24,9 @@ struct Audit: ParsableCommand {
             that it costs: `permute --audit full` adds them by itself, and `permute --constraints FILE` takes them \
             from what --json prints.
 
+            Of kernels for arm64 and RISC-V (vmlinux) only the translation sites are found: reads of kimage_voffset, and \
+            of kernel_map's va_kernel_pa_offset, whose place the kernel's own types (BTF) tell.
+
             Needs no relocations and, for a vmlinuz, no other file. Where a file has debug sections (DWARF), they say the \
             types of objects and the lines of the source.
             """)
@@ -70,7 +73,7 @@ struct Audit: ParsableCommand {
                 throw CommandFailure.check("\(report.file): \(unpinned.count) constants lie on pages that would move")
             }
         }
-        if let limit = flows.failOn, let report = reports.first(where: { $0.flows.fails(limit) }) {
+        if let limit = flows.failOn, let report = reports.first(where: { $0.flows?.fails(limit) == true }) {
             throw CommandFailure.check("\(report.file): findings that are \(limit.rawValue) or worse")
         }
     }
@@ -87,6 +90,15 @@ struct Audit: ParsableCommand {
             return try report(subject, kernel.kernel)
         }
         let image = try openImage(path)
+        if let architecture = OffsetArchitecture.of(image), !AuditSubject.isRelocatable(image) {
+            guard flows.failOn == nil, flows.reading == nil, !objects else {
+                throw CommandFailure.input(
+                    "\(path): of \(architecture.name) only translation sites are looked for: leave out --fail-on, --as "
+                        + "and --objects")
+            }
+            let subject = try attempt { () throws(RewriteError) in try AuditSubject.unmapped(image) }
+            return AuditReport(subject, architecture, showsSites: sites)
+        }
         let subject = try attempt { () throws(RewriteError) in
             AuditSubject.isRelocatable(image) ? try AuditSubject.module(image) : try AuditSubject.kernel(image)
         }

@@ -53,12 +53,16 @@ struct AuditReport: Encodable {
     let file: String
     /// Of a kernel.
     let sites: SiteReport?
-    let crossing: CrossingReport
-    let flows: FlowReport
+    let crossing: CrossingReport?
+    let flows: FlowReport?
     /// Of a kernel: what `kperm permute` is to respect.
     let constraints: AuditConstraints?
     /// What is damaged in its debug sections.
     let damagedDebugSections: String?
+    /// Of a kernel whose translation sites alone are looked for.
+    let architecture: String?
+    /// What was left out.
+    let notes: [String]?
 
     init(
         _ subject: AuditSubject, _ image: borrowing KernelImage, options: FlowOptions, showsSites: Bool,
@@ -77,12 +81,29 @@ struct AuditReport: Encodable {
         flows = FlowReport(all, places, subject, as: reading)
         if let found { constraints = try AuditConstraints(subject, found, all) } else { constraints = nil }
         damagedDebugSections = places.problem
+        architecture = nil
+        notes = nil
+    }
+
+    /// Of a kernel of another architecture: its translation sites.
+    init(_ subject: AuditSubject, _ architecture: OffsetArchitecture, showsSites: Bool) {
+        file = subject.file
+        let place = OffsetPlace(subject, architecture)
+        sites = SiteReport(TranslationSites(subject, architecture, at: place), showsAll: showsSites)
+        self.architecture = architecture.name
+        notes =
+            ([place.problem] + [
+                "\(architecture.name): translation sites only; pins, objects that cross a page and flows to devices are "
+                    + "looked for on x86-64, as `kperm permute` works on that only"
+            ]).compactMap { $0 }
+        (crossing, flows, constraints, damagedDebugSections) = (nil, nil, nil, nil)
     }
 
     func print() {
         sites?.print()
-        crossing.print()
-        flows.print()
+        crossing?.print()
+        flows?.print()
+        for note in notes ?? [] { Swift.print("note: \(note)") }
         if let damagedDebugSections {
             Swift.print("note: types and lines are missing: its debug sections are damaged: \(damagedDebugSections)")
         }
