@@ -49,7 +49,8 @@ public final class ARM64Decoder {
             ?? PlainInstruction(
                 address: address, size: 4, text: "?", effects: [],
                 writes: isBranch || word & 31 == 31 ? 0 : 1 << UInt64(word & 31),
-                flow: !isBranch ? .next : word >> 21 & 3 == 1 ? .call : .end, target: nil)
+                flow: !isBranch ? .next : word >> 21 & 3 == 1 ? .call : .end, target: nil,
+                isIndirectJump: isBranch && word >> 21 & 3 == 0)
     }
 
     private func translate(_ raw: UnsafeMutablePointer<cs_insn>) -> PlainInstruction {
@@ -78,7 +79,8 @@ public final class ARM64Decoder {
         }
         return PlainInstruction(
             address: VirtualAddress(unsafe raw.pointee.address), size: 4, text: "\(mnemonic) \(rest)",
-            effects: effect.effects, writes: effect.writes | implicit, flow: effect.flow, target: target)
+            effects: effect.effects, writes: effect.writes | implicit, flow: effect.flow, target: target,
+            isIndirectJump: mnemonic == "br")
     }
 
     private static func text(_ bytes: UnsafeRawBufferPointer) -> String {
@@ -205,15 +207,30 @@ private struct Effects {
         return true
     }
 
+    /// Mnemonics whose first operand is only read.
+    private static let readsFirst: Set = [
+        "cmp", "cmn", "tst", "ccmp", "ccmn", "cbz", "cbnz", "tbz", "tbnz", "nop", "hint", "prfm", "prfum", "msr", "br",
+        "blr", "ret", "sys", "dc", "ic", "at", "tlbi",
+    ]
+
+    /// capstone 4 gives many a register that is only written as read, or the other way round: the first operand is
+    /// written and not read, but for those that are known to do otherwise.
     private mutating func other(_ mnemonic: String, _ operands: [cs_arm64_op], _ writeback: Bool) {
-        let compares = ["cmp", "cmn", "tst", "ccmp", "ccmn", "cbz", "cbnz", "tbz", "tbnz", "nop", "prfm"]
-        let access = { (operand: cs_arm64_op, kind: cs_ac_type) in operand.access & UInt8(kind.rawValue) != 0 }
-        for operand in operands {
+        let isComparison = ["cmp", "cmn", "tst", "ccmp", "ccmn", "cbz", "cbnz", "tbz", "tbnz"].contains(mnemonic)
+        // The status of an exclusive store is its first operand.
+        let isStore = mnemonic.hasPrefix("st") && !mnemonic.hasPrefix("stx") && !mnemonic.hasPrefix("stlx")
+        let writesFirst = !isStore && !Self.readsFirst.contains(mnemonic)
+        let readsFirst =
+            !writesFirst || ["movk", "bfi", "bfm", "bfxil"].contains(mnemonic)
+            || ["cas", "swp", "ldadd", "ldclr", "ldeor", "ldset"].contains { mnemonic.hasPrefix($0) }
+        let isPair = mnemonic.hasPrefix("ldp") || mnemonic.hasPrefix("ldxp") || mnemonic.hasPrefix("ldaxp")
+        for (i, operand) in operands.enumerated() {
             switch operand.type {
             case ARM64_OP_REG:
                 guard let register = ARM64Decoder.number(operand.reg.rawValue) else { continue }
-                if access(operand, CS_AC_WRITE) { writes |= ARM64Decoder.bit(register) }
-                if access(operand, CS_AC_READ), !compares.contains(mnemonic) { effects.append(.use(register)) }
+                let isWritten = operand.access & UInt8(CS_AC_WRITE.rawValue) != 0
+                if i == 0 ? writesFirst : isWritten || isPair { writes |= ARM64Decoder.bit(register) }
+                if !isComparison, i == 0 ? readsFirst : !isPair { effects.append(.use(register)) }
             case ARM64_OP_MEM:
                 for register in [operand.mem.base, operand.mem.index] {
                     guard let register = ARM64Decoder.number(register.rawValue) else { continue }
@@ -222,6 +239,12 @@ private struct Effects {
                 }
             default: continue
             }
+        }
+        // What compares and swaps or adds leaves the old value in its second operand.
+        if mnemonic.hasPrefix("swp") || mnemonic.hasPrefix("ldadd") || mnemonic.hasPrefix("ldclr")
+            || mnemonic.hasPrefix("ldeor") || mnemonic.hasPrefix("ldset"), operands.count > 1
+        {
+            writes |= ARM64Decoder.bit(ARM64Decoder.number(operands[1].reg.rawValue))
         }
     }
 }

@@ -37,6 +37,8 @@ public struct PlainInstruction: Equatable, Sendable {
     public let flow: Instruction.Flow
     /// Of a direct call, branch or jump.
     public let target: VirtualAddress?
+    /// Whether it goes where a register says, and no return address does.
+    public let isIndirectJump: Bool
 
     public var next: VirtualAddress { address + UInt64(size) }
 

@@ -37,6 +37,7 @@ private struct Code {
     private var writes: UInt64 = 0
     private var flow = Instruction.Flow.next
     private var target: VirtualAddress?
+    private var isIndirectJump = false
 
     init(word: UInt32, address: VirtualAddress) {
         self.word = word
@@ -46,7 +47,7 @@ private struct Code {
     func instruction(size: Int) -> PlainInstruction {
         PlainInstruction(
             address: address, size: size, text: text, effects: effects, writes: writes & ~(1 << 32), flow: flow,
-            target: target)
+            target: target, isIndirectJump: isIndirectJump)
     }
 
     private func bits(_ from: Int, _ count: Int) -> UInt64 { UInt64(word >> UInt32(from)) & (1 << UInt64(count) - 1) }
@@ -120,6 +121,7 @@ private struct Code {
             write(rd)
         case 0x67:
             flow = rd == PlainInstruction.zero ? .end : .call
+            isIndirectJump = flow == .end && rs1 != 1
             effects = [.use(rs1)]
             write(rd)
         case 0x73:
@@ -245,6 +247,7 @@ private struct Code {
         case (0, true):
             effects = [.use(rd)]
             flow = .end
+            isIndirectJump = rd != 1
         case (0, false):
             name = "mv"
             effects = [.addConstant(to: rd, rs2, 0)]

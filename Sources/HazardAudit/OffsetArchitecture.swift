@@ -8,6 +8,45 @@ import Addressing
 import Disassembly
 public import KernelImage
 
+/// A table of the code that a kernel exchanges when it knows its processor: distances to the original and to what may
+/// take its place, from where they stand, and their sizes.
+struct AlternativeTable {
+    struct Patch {
+        let original: Range<VirtualAddress>
+        /// Empty where a function of the kernel makes it.
+        let replacement: Range<VirtualAddress>
+    }
+
+    let section: String
+    /// In bytes: of an entry, and place and size of the fields for sizes.
+    let entry: Int
+    let originalSize: (at: Int, bytes: Int)
+    let replacementSize: (at: Int, bytes: Int)
+
+    /// Nothing when a kernel's table has another layout: an entry that names no code tells.
+    func patches(_ subject: AuditSubject) -> [Patch] {
+        guard let table = subject.sections.first(where: { $0.name == section }), table.bytes.count % entry == 0 else {
+            return []
+        }
+        var patches: [Patch] = []
+        for at in stride(from: 0, to: table.bytes.count, by: entry) {
+            func number(_ place: Int, _ bytes: Int) -> UInt64 {
+                table.bytes[at + place..<at + place + bytes].reversed().reduce(0) { $0 << 8 | UInt64($1) }
+            }
+            func place(_ field: Int) -> VirtualAddress {
+                let distance = Int64(Int32(truncatingIfNeeded: number(field, 4)))
+                return table.address + UInt64(at + field) + UInt64(bitPattern: distance)
+            }
+            guard subject.section(at: place(0))?.isExecutable == true else { return [] }
+            patches.append(
+                Patch(
+                    original: place(0)..<place(0) + number(originalSize.at, originalSize.bytes),
+                    replacement: place(4)..<place(4) + number(replacementSize.at, replacementSize.bytes)))
+        }
+        return patches
+    }
+}
+
 /// An architecture of which the audit finds translation sites, and nothing else yet.
 public struct OffsetArchitecture: Sendable {
     public let name: String
@@ -23,6 +62,7 @@ public struct OffsetArchitecture: Sendable {
     let callerSaved: UInt64
     /// Of instructions, in bytes.
     let alignment: Int
+    let alternatives: AlternativeTable
     /// Gives what decodes the instruction that begins some bytes.
     let decoder: @Sendable () -> (RawSpan, VirtualAddress) -> PlainInstruction?
     /// Whether an instruction begins to form an address in a range: what else it needs may stand anywhere.
@@ -42,6 +82,8 @@ public struct OffsetArchitecture: Sendable {
         name: "arm64", machine: 183, variable: "kimage_voffset", member: nil,
         registerNames: ARM64Decoder.registerNames, stackPointer: 31, arguments: 0..<8, callerSaved: 0x4007_ffff,
         alignment: 4,
+        alternatives: AlternativeTable(
+            section: ".altinstructions", entry: 12, originalSize: (10, 1), replacementSize: (11, 1)),
         decoder: {
             let decoder = ARM64Decoder()
             return { bytes, address in decoder.decode(bytes, at: address) }
@@ -63,6 +105,8 @@ public struct OffsetArchitecture: Sendable {
         name: "riscv64", machine: 243, variable: "kernel_map", member: "va_kernel_pa_offset",
         registerNames: RISCV64.registerNames, stackPointer: 2, arguments: 10..<18, callerSaved: 0xf003_fce2,
         alignment: 2,
+        alternatives: AlternativeTable(
+            section: ".alternative", entry: 16, originalSize: (10, 2), replacementSize: (10, 2)),
         decoder: { { bytes, address in RISCV64.decode(bytes, at: address) } },
         mayForm: { word, address, range in
             guard word & 0x5f == 0x17 else { return false }

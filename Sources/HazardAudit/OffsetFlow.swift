@@ -17,11 +17,13 @@ struct OffsetValue: Equatable {
     var reads: UInt64 = 0
     /// Which reads it may be with something added.
     var sums: UInt64 = 0
+    /// Which reads it may be the negative of.
+    var negatives: UInt64 = 0
 
     func merged(_ other: OffsetValue) -> OffsetValue {
         OffsetValue(
             constant: constant == other.constant ? constant : nil, stack: stack == other.stack ? stack : nil,
-            reads: reads | other.reads, sums: sums | other.sums)
+            reads: reads | other.reads, sums: sums | other.sums, negatives: negatives | other.negatives)
     }
 
     func adding(_ number: UInt64) -> OffsetValue {
@@ -147,7 +149,9 @@ struct OffsetFlow {
                 }
             case .subtract(let to, let first, let second):
                 let (a, b) = (state[first], state[second])
-                if let number = b.constant {
+                if first == PlainInstruction.zero {
+                    state[to] = OffsetValue(constant: b.constant.map { 0 &- $0 }, negatives: b.reads)
+                } else if let number = b.constant {
                     state[to] = a.adding(0 &- number)
                 } else {
                     state[to] = OffsetValue(sums: a.reads | a.sums)

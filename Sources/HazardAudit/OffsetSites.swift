@@ -71,6 +71,10 @@ extension TranslationSites {
             if !unit.isComplete {
                 skipped.append((function.lowerBound, "\(subject.describe(function.lowerBound)) is too long"))
             }
+            for address in unit.unexplained {
+                skipped.append((address, "no path that is known leads to the code there: a site may be missing"))
+            }
+            for address in unit.undecoded { skipped.append((address, "the code there does not decode")) }
             let finder = OffsetSiteFinder(unit, reader, place)
             for site in finder.sites where seen.insert(site.address).inserted { sites.append(site) }
             if let problem = finder.problem { skipped.append((function.lowerBound, problem)) }
@@ -199,11 +203,13 @@ private struct OffsetSiteFinder {
             case .add(let to, let first, let second):
                 for (base, other) in [(first, second), (second, first)] {
                     note(state[base].reads, state[other].reads != 0 ? problem() : use(.added, other, to))
+                    note(state[base].negatives, use(.forward, other, to))
                 }
             case .subtract(let to, let first, let second):
                 if first == PlainInstruction.zero {
-                    note(state[second].reads | state[second].sums, problem())
+                    note(state[second].sums | state[second].negatives, problem())
                 } else {
+                    note(state[first].negatives | state[second].negatives, problem())
                     note(state[second].reads, use(.forward, first, to))
                     note(state[second].sums, use(.forwardOfSum, first, to))
                     note(state[first].reads, use(.added, second))
@@ -215,11 +221,11 @@ private struct OffsetSiteFinder {
                 note(state[base].reads, problem())
                 note(state[base].sums, use(.sumUsed, nil))
                 if state[base].stack == nil {
-                    note(state[from].reads, use(.offset, nil))
+                    note(state[from].reads | state[from].negatives, use(.offset, nil))
                     note(state[from].sums, use(.sumUsed, nil))
                 }
             case .use(let register):
-                note(state[register].reads, problem())
+                note(state[register].reads | state[register].negatives, problem())
                 note(state[register].sums, use(.sumUsed, nil))
             }
         }

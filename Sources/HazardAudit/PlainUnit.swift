@@ -24,6 +24,10 @@ struct PlainUnit {
     private(set) var blocks: [Block] = []
     /// Numbers of the blocks where it begins: the first at the function's start, the others unreached by branches.
     private(set) var roots: [Int] = []
+    /// Addresses of the latter.
+    var unexplained: [VirtualAddress] {
+        roots.dropFirst().map { instructions[blocks[$0].range.lowerBound].address }
+    }
     let undecoded: [VirtualAddress]
     let isComplete: Bool
     private(set) var after: [[Int]] = []
@@ -48,7 +52,8 @@ struct PlainUnit {
                     let next = reader.successors(of: instruction)
                     for target in next where target != instruction.next {
                         guard reader.goes(to: target, &extents) else { continue }
-                        if leaders.insert(target).inserted { open.append(target) }
+                        leaders.insert(target)
+                        if found[target] == nil { open.append(target) }
                         leaders.insert(instruction.next)
                     }
                     guard next.contains(instruction.next) else { break }
@@ -95,10 +100,15 @@ struct PlainUnit {
             blocks.append(Block(range: start..<end))
             blockAt[instructions[start].address] = number
         }
+        // Where a jump by a register goes is not known, but not to code that a branch leads to.
+        var others = unreached.sorted().compactMap { blockAt[$0] }
+        let isSwitch = instructions.contains(where: \.isIndirectJump)
         for number in blocks.indices {
             let last = instructions[blocks[number].range.upperBound - 1]
-            blocks[number].successors = reader.successors(of: last).compactMap { blockAt[$0] }
+            blocks[number].successors =
+                reader.successors(of: last).compactMap { blockAt[$0] } + (last.isIndirectJump ? others : [])
         }
+        if isSwitch { others = [] }
         before = Array(repeating: [], count: instructions.count)
         after = before
         for block in blocks {
@@ -109,7 +119,7 @@ struct PlainUnit {
                 for next in after[number] { before[next].append(number) }
             }
         }
-        roots = ([function.lowerBound] + unreached.sorted()).compactMap { blockAt[$0] }
+        roots = (blockAt[function.lowerBound].map { [$0] } ?? []) + others
     }
 
     /// Numbers of the instructions that paths lead to, or come from, without passing one.
@@ -130,6 +140,7 @@ struct PlainReader {
     let subject: AuditSubject
     let architecture: OffsetArchitecture
     private let edges: CodeEdges
+    private var patched: [VirtualAddress: [VirtualAddress]] = [:]
     private let decoder: (RawSpan, VirtualAddress) -> PlainInstruction?
 
     init(_ subject: AuditSubject, _ architecture: OffsetArchitecture) {
@@ -137,6 +148,25 @@ struct PlainReader {
         self.architecture = architecture
         edges = CodeEdges(subject)
         decoder = architecture.decoder()
+        for patch in architecture.alternatives.patches(subject) { follow(patch) }
+    }
+
+    /// Where an alternative leads that is not in force in the file.
+    private mutating func follow(_ patch: AlternativeTable.Patch) {
+        var at = patch.original.lowerBound
+        while at < patch.original.upperBound, let instruction = decode(at) {
+            // What takes its place may go on.
+            if instruction.flow == .jump { patched[at, default: []].append(instruction.next) }
+            at = instruction.next
+        }
+        at = patch.replacement.lowerBound
+        while at < patch.replacement.upperBound, let instruction = decode(at) {
+            if let target = instruction.target, instruction.flow != .call, !patch.replacement.contains(target) {
+                let place = patch.original.lowerBound + (at - patch.replacement.lowerBound)
+                patched[place, default: []].append(target)
+            }
+            at = instruction.next
+        }
     }
 
     func decode(_ address: VirtualAddress) -> PlainInstruction? {
@@ -165,7 +195,7 @@ struct PlainReader {
         case .jump: next = instruction.target.map { [$0] } ?? []
         case .farJump, .end: break
         }
-        let others = edges[instruction.address]
+        let others = edges[instruction.address] + (patched[instruction.address] ?? [])
         // A warning traps and goes on behind the trap.
         if instruction.flow == .end, !others.isEmpty { next.append(instruction.next) }
         for other in others where instruction.flow != .end && !next.contains(other) { next.append(other) }
