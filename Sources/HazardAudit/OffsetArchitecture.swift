@@ -23,7 +23,7 @@ struct AlternativeTable {
     let originalSize: (at: Int, bytes: Int)
     let replacementSize: (at: Int, bytes: Int)
 
-    /// Nothing when a kernel's table has another layout: an entry that names no code tells.
+    /// Nothing when a kernel's table has another layout: an entry that leads out of it tells.
     func patches(_ subject: AuditSubject) -> [Patch] {
         guard let table = subject.sections.first(where: { $0.name == section }), table.bytes.count % entry == 0 else {
             return []
@@ -37,7 +37,7 @@ struct AlternativeTable {
                 let distance = Int64(Int32(truncatingIfNeeded: number(field, 4)))
                 return table.address + UInt64(at + field) + UInt64(bitPattern: distance)
             }
-            guard subject.section(at: place(0))?.isExecutable == true else { return [] }
+            guard subject.section(at: place(0)) != nil, subject.section(at: place(4)) != nil else { return [] }
             patches.append(
                 Patch(
                     original: place(0)..<place(0) + number(originalSize.at, originalSize.bytes),

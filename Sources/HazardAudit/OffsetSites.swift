@@ -74,7 +74,9 @@ extension TranslationSites {
             for address in unit.unexplained {
                 skipped.append((address, "no path that is known leads to the code there: a site may be missing"))
             }
-            for address in unit.undecoded { skipped.append((address, "the code there does not decode")) }
+            if let first = unit.undecoded.first {
+                skipped.append((first, "\(unit.undecoded.count) stretches of the code there do not decode"))
+            }
             let finder = OffsetSiteFinder(unit, reader, place)
             for site in finder.sites where seen.insert(site.address).inserted { sites.append(site) }
             if let problem = finder.problem { skipped.append((function.lowerBound, problem)) }

@@ -196,8 +196,8 @@ struct PlainReader {
         case .farJump, .end: break
         }
         let others = edges[instruction.address] + (patched[instruction.address] ?? [])
-        // A warning traps and goes on behind the trap.
-        if instruction.flow == .end, !others.isEmpty { next.append(instruction.next) }
+        // A warning traps and goes on behind the trap; a jump that can be patched goes on when it is not there.
+        if instruction.flow == .end || instruction.flow == .jump, !others.isEmpty { next.append(instruction.next) }
         for other in others where instruction.flow != .end && !next.contains(other) { next.append(other) }
         return next
     }
