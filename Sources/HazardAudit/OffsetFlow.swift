@@ -19,17 +19,22 @@ struct OffsetValue: Equatable {
     var sums: UInt64 = 0
     /// Which reads it may be the negative of.
     var negatives: UInt64 = 0
+    /// What it is on one path, when others bring something else.
+    var sometimes: UInt64?
 
     func merged(_ other: OffsetValue) -> OffsetValue {
         OffsetValue(
             constant: constant == other.constant ? constant : nil, stack: stack == other.stack ? stack : nil,
-            reads: reads | other.reads, sums: sums | other.sums, negatives: negatives | other.negatives)
+            reads: reads | other.reads, sums: sums | other.sums, negatives: negatives | other.negatives,
+            sometimes: sometimes ?? other.sometimes
+                ?? (constant == other.constant ? nil : constant ?? other.constant))
     }
 
     func adding(_ number: UInt64) -> OffsetValue {
         if number == 0 { return self }
         return OffsetValue(
-            constant: constant.map { $0 &+ number }, stack: stack.map { $0 &+ number }, sums: reads | sums)
+            constant: constant.map { $0 &+ number }, stack: stack.map { $0 &+ number }, sums: reads | sums,
+            sometimes: sometimes.map { $0 &+ number })
     }
 }
 

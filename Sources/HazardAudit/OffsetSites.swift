@@ -145,6 +145,7 @@ private struct OffsetSiteFinder {
         guard let range = place.range else { return }
         var reads: [Int] = []
         var writes: [Int] = []
+        var doubtful: [Int] = []
         let constants = OffsetFlow(unit, architecture, offset: range.lowerBound, reads: [])
         guard constants.isSettled else {
             problem = "\(reader.subject.describe(unit.function.lowerBound)) has too many paths"
@@ -153,8 +154,13 @@ private struct OffsetSiteFinder {
         constants.visit { number, effect, state in
             switch effect {
             case .load(_, let base, let displacement, _):
-                let place = state[base].constant.map { VirtualAddress($0 &+ displacement) }
-                if let place, range.contains(place), !reads.contains(number) { reads.append(number) }
+                let place = (state[base].constant ?? state[base].sometimes).map { VirtualAddress($0 &+ displacement) }
+                guard let place, range.contains(place) else { break }
+                if state[base].constant == nil {
+                    doubtful.append(number)
+                } else if !reads.contains(number) {
+                    reads.append(number)
+                }
             case .store(_, let base, let displacement, _):
                 let place = state[base].constant.map { VirtualAddress($0 &+ displacement) }
                 if let place, range.contains(place), !writes.contains(number) { writes.append(number) }
@@ -162,6 +168,9 @@ private struct OffsetSiteFinder {
             }
         }
         for number in writes { sites.append(site(number, [Use(number: number, kind: .offset)])) }
+        for number in doubtful {
+            sites.append(site(number, [Use(number: number, kind: .problem("reads the offset on some paths only"))]))
+        }
         if case .within(_, let reason) = place {
             for number in reads { sites.append(site(number, [Use(number: number, kind: .problem(reason))])) }
             return
