@@ -100,7 +100,7 @@ struct AuditReport: Encodable {
     }
 
     func print() {
-        sites?.print()
+        sites?.print(pinsConstants: architecture == nil)
         crossing?.print()
         flows?.print()
         for note in notes ?? [] { Swift.print("note: \(note)") }

@@ -56,11 +56,14 @@ struct SiteReport: Encodable {
         sites = showsAll ? found.sites.map(Site.init) : nil
     }
 
-    func print() {
+    /// - Parameter pinsConstants: whether pages of constants are known to be pinned.
+    func print(pinsConstants: Bool) {
         Swift.print(
             "translation sites: \(total), \(understood) of them understood (\(understoodPercent.oneDecimal) %)")
         for kind in TranslationSite.Kind.allCases {
-            Swift.print("  \(byKind[kind.rawValue] ?? 0) \(kind.meaning)")
+            let isUnpinned = kind == .constant && !pinsConstants
+            let meaning = isUnpinned ? "translate a constant address: its pages must stay" : kind.meaning
+            Swift.print("  \(byKind[kind.rawValue] ?? 0) \(meaning)")
         }
         for site in unpinned { line("constant, but its page is not pinned", site) }
         for site in notUnderstood { line("not understood: \(site.remark)", site) }

@@ -54,6 +54,33 @@ struct AuditCommandTests {
         #expect((crossing["objects"] as? [[String: Any]])?.map { $0["name"] as? String } == ["buffer"])
     }
 
+    /// Of a kernel for arm64 its translation sites are listed; what is not looked for there is said, and refused when
+    /// asked for.
+    @Test func kernelOfAnotherArchitecture() async throws {
+        let place = try await workplace(
+            """
+            .globl start; .type start, @function
+            start: adrp x1, kimage_voffset; ldr x1, [x1, :lo12:kimage_voffset]; sub x0, x0, x1; ret
+            .size start, . - start
+            .data
+            kimage_voffset: .quad 0
+            """, target: "aarch64-linux-gnu")
+        let linked = try await execute(
+            "ld.lld", ["-static", "-e", "start", "module.ko", "-o", "vmlinux"], in: place.path)
+        try #require(linked.status == 0, "\(linked.error)")
+        let text = try await audit(place, "vmlinux", "--sites")
+        #expect(text.status == 0)
+        #expect(text.output.contains("translation sites: 1, 1 of them understood"))
+        #expect(text.output.contains("start+0x4") && text.output.contains("register x0, address, returned"))
+        #expect(text.output.contains("note: arm64: translation sites only"))
+        #expect(!text.output.contains("flows to devices: "))
+        let json = try await audit(place, "vmlinux", "--json")
+        let object = try #require(try JSONSerialization.jsonObject(with: Data(json.output.utf8)) as? [String: Any])
+        #expect(object["architecture"] as? String == "arm64" && object["flows"] == nil)
+        let refused = try await audit(place, "vmlinux", "--fail-on", "hazard")
+        #expect(refused.status == 2 && refused.error.contains("leave out --fail-on"))
+    }
+
     @Test func failsWhenAskedTo() async throws {
         let bad = try await workplace()
         #expect(try await audit(bad, "module.ko", "--fail-on", "hazard").status == 1)
