@@ -119,6 +119,8 @@ private struct OffsetSiteFinder {
         case forward, forwardOfSum
         /// Something is added to it: backward, or on the way to a subtraction.
         case added
+        /// Something is added to a sum: the address, when a constant was added before.
+        case addedToSum
         /// The sum is used for something else.
         case sumUsed
         case offset
@@ -215,6 +217,7 @@ private struct OffsetSiteFinder {
                 for (base, other) in [(first, second), (second, first)] {
                     note(state[base].reads, state[other].reads != 0 ? problem() : use(.added, other, to))
                     note(state[base].negatives, use(.forward, other, to))
+                    note(state[base].sums, use(.addedToSum, other, to))
                 }
             case .subtract(let to, let first, let second):
                 if first == PlainInstruction.zero {
@@ -253,6 +256,7 @@ private struct OffsetSiteFinder {
     private func site(_ number: Int, _ uses: [Use]) -> TranslationSite {
         var translations: [Use] = []
         var sums: [Use] = []
+        var later: [Use] = []
         var (isOffset, isSumUsed, isForward) = (false, false, false)
         var remark = ""
         for use in uses {
@@ -261,6 +265,7 @@ private struct OffsetSiteFinder {
                 translations.append(use)
                 isForward = true
             case .added: sums.append(use)
+            case .addedToSum: later.append(use)
             case .sumUsed: isSumUsed = true
             case .offset: isOffset = true
             case .problem(let why): if remark.isEmpty { remark = why }
@@ -277,8 +282,9 @@ private struct OffsetSiteFinder {
             (kind, translated) = judge(translations, from: number)
         } else if !sums.isEmpty {
             kind = .reverse
-            translations = sums
-            translated = name(sums.compactMap(\.register).first)
+            let isLater = sums.allSatisfy { $0.register == nil } && !later.isEmpty
+            translations = isLater ? later : sums
+            translated = name(translations.compactMap(\.register).first)
         } else if isOffset {
             kind = .offset
         } else {
@@ -339,6 +345,7 @@ private struct OffsetSiteFinder {
                 let target = instruction.target.map(reader.subject.describe) ?? "a pointer"
                 return "\(shape), argument \(i - architecture.arguments.lowerBound + 1) of \(target)"
             }
+            if instruction.flow == .jump { return shape }
             if instruction.flow == .end {
                 return register == architecture.arguments.lowerBound ? "\(shape), returned" : shape
             }

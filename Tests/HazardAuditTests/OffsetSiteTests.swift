@@ -69,6 +69,7 @@ struct OffsetSiteTests {
         (read + "adrp x2, callee; add x2, x2, :lo12:callee; sub x0, x2, x1; ret", .constant, "callee"),
         (read + "add x0, x0, x1; ret", .reverse, "x0"),
         (read + "add x0, x1, x2, lsl #12; ret", .reverse, "a shifted register"),
+        (read + "add x1, x1, #4080; add x0, x3, x1; ret", .reverse, "x3"),
         // An address of the linear map: another offset is added first.
         (
             read + "adrp x2, memstart_addr; ldr x2, [x2, :lo12:memstart_addr]; add x1, x1, x2; sub x0, x0, x1; ret",
