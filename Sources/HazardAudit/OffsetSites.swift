@@ -226,7 +226,7 @@ private struct OffsetSiteFinder {
                     note(state[first].negatives | state[second].negatives, problem())
                     note(state[second].reads, use(.forward, first, to))
                     note(state[second].sums, use(.forwardOfSum, first, to))
-                    note(state[first].reads, use(.added, second))
+                    note(state[first].reads, state[second].constant == nil ? problem() : use(.added, nil))
                 }
             case .load(_, let base, _, _):
                 note(state[base].reads, problem())
@@ -281,10 +281,13 @@ private struct OffsetSiteFinder {
         } else if isForward {
             (kind, translated) = judge(translations, from: number)
         } else if !sums.isEmpty {
-            kind = .reverse
             let isLater = sums.allSatisfy { $0.register == nil } && !later.isEmpty
             translations = isLater ? later : sums
-            translated = name(translations.compactMap(\.register).first)
+            if let register = translations.compactMap(\.register).first {
+                (kind, translated) = (.reverse, name(register))
+            } else {
+                remark = "only a constant is added to it"
+            }
         } else if isOffset {
             kind = .offset
         } else {

@@ -80,6 +80,8 @@ struct OffsetSiteTests {
         ("adrp x1, kimage_voffset; str x0, [x1, :lo12:kimage_voffset]; ret", .offset, ""),
         (read + "eor x0, x0, x1; ret", .notUnderstood, ""),
         (read + "ret", .notUnderstood, ""),
+        (read + "sub x0, x1, x0; ret", .notUnderstood, ""),
+        (read + "sub x1, x1, #1; sub x0, x1, x0; ret", .notUnderstood, ""),
         (read + "sub x0, x0, x1; add x2, x2, x1; ret", .notUnderstood, ""),
     ])
     func arm64Kinds(body: String, kind: TranslationSite.Kind, translated: String) throws {
