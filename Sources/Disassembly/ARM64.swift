@@ -4,29 +4,15 @@
 
 public import Addressing
 import CCapstone
-import Glibc
 
 /// A disassembler for arm64.
 @safe
 public final class ARM64Decoder {
     public static let registerNames = (0..<31).map { "x\($0)" } + ["sp", "xzr"]
 
-    private var handle: csh = 0
-    private let scratch: UnsafeMutablePointer<cs_insn>
+    private let capstone = Capstone(CS_ARCH_ARM64, CS_MODE_LITTLE_ENDIAN)
 
-    public init() {
-        let status = unsafe cs_open(CS_ARCH_ARM64, CS_MODE_LITTLE_ENDIAN, &handle)
-        precondition(status == CS_ERR_OK, "capstone is built with arm64")
-        cs_option(handle, CS_OPT_DETAIL, Int(CS_OPT_ON.rawValue))
-        guard let scratch = unsafe cs_malloc(handle) else { fatalError("no memory for an instruction") }
-        unsafe self.scratch = scratch
-    }
-
-    deinit {
-        var handle = handle
-        unsafe cs_free(scratch, 1)
-        unsafe cs_close(&handle)
-    }
+    public init() {}
 
     /// The instruction that begins the bytes, or nil when they are none. What capstone does not know is taken for one
     /// that writes a register.
@@ -35,14 +21,7 @@ public final class ARM64Decoder {
         let word = unsafe bytes.unsafeLoadUnaligned(as: UInt32.self)
         // The range of encodings that are reserved (op0 = 0), such as data.
         guard word >> 25 & 15 != 0 else { return nil }
-        if let detail = unsafe scratch.pointee.detail { unsafe memset(detail, 0, MemoryLayout<cs_detail>.size) }
-        let known: PlainInstruction? = unsafe bytes.withUnsafeBytes { buffer in
-            var code = unsafe buffer.baseAddress?.assumingMemoryBound(to: UInt8.self)
-            var size = buffer.count
-            var next = address.rawValue
-            guard unsafe cs_disasm_iter(handle, &code, &size, &next, scratch) else { return nil }
-            return unsafe translate(scratch)
-        }
+        let known = unsafe capstone.decode(bytes, at: address) { unsafe translate($0) }
         // Branches to registers with a signed address, which capstone 4 does not know.
         let isBranch = word >> 25 == 0x6b
         return known

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: MIT
 
 // Decoded instructions, for those who follow code: what an instruction is, what
-// it refers to, where it may go. The only importer of capstone.
+// it refers to, where it may go.
 
 public import Addressing
 import CCapstone
-import Glibc
 
 /// An operand, as far as followers of code care.
 public enum Operand: Equatable, Sendable {
@@ -98,10 +97,8 @@ public struct Decoder: ~Copyable {
         return unsafe decoder.decode([0x0d, 1, 0, 0, 0].span.bytes, at: VirtualAddress(0)) != nil
     }()
 
-    private var handle: csh = 0
+    private let capstone: Capstone
     private let mode: Mode
-    /// Where capstone puts an instruction.
-    private let scratch: UnsafeMutablePointer<cs_insn>
 
     public init(_ mode: Mode) {
         precondition(Self.isPrepared, "capstone decodes")
@@ -110,31 +107,12 @@ public struct Decoder: ~Copyable {
 
     private init(unprepared mode: Mode) {
         self.mode = mode
-        let status = unsafe cs_open(CS_ARCH_X86, mode == .x86Bits32 ? CS_MODE_32 : CS_MODE_64, &handle)
-        precondition(status == CS_ERR_OK, "capstone is built with x86")
-        cs_option(handle, CS_OPT_DETAIL, Int(CS_OPT_ON.rawValue))
-        guard let scratch = unsafe cs_malloc(handle) else { fatalError("no memory for an instruction") }
-        unsafe self.scratch = scratch
-    }
-
-    deinit {
-        var handle = handle
-        unsafe cs_free(scratch, 1)
-        unsafe cs_close(&handle)
+        capstone = Capstone(CS_ARCH_X86, mode == .x86Bits32 ? CS_MODE_32 : CS_MODE_64)
     }
 
     /// The instruction that begins the bytes, or nil when they are none.
     public func decode(_ bytes: RawSpan, at address: VirtualAddress) -> Instruction? {
-        // In memory that is not clear, capstone 4 leaves operands of the last instruction.
-        if let detail = unsafe scratch.pointee.detail { unsafe memset(detail, 0, MemoryLayout<cs_detail>.size) }
-        let known: Instruction? = unsafe bytes.withUnsafeBytes { buffer in
-            var code = unsafe buffer.baseAddress?.assumingMemoryBound(to: UInt8.self)
-            var size = buffer.count
-            var next = address.rawValue
-            guard unsafe cs_disasm_iter(handle, &code, &size, &next, scratch) else { return nil }
-            return unsafe translate(scratch)
-        }
-        if let known { return known }
+        if let known = unsafe capstone.decode(bytes, at: address, { unsafe translate($0) }) { return known }
         return MissingOpcode.begins(bytes).map {
             Instruction(
                 address: address, size: $0.bytes.count, mnemonic: $0.mnemonic, operands: [], scale: 1, width: 0,
@@ -202,7 +180,7 @@ public struct Decoder: ~Copyable {
     private static let registers: [(name: String, general: GeneralRegisters)] = {
         let decoder = Decoder(unprepared: .x86Bits64)
         return (0..<X86_REG_ENDING.rawValue).map { number in
-            let name = unsafe cs_reg_name(decoder.handle, number).map { unsafe String(cString: $0) } ?? ""
+            let name = decoder.capstone.name(of: number)
             return (name, GeneralRegister(name: name).map { GeneralRegisters($0) } ?? [])
         }
     }()
