@@ -47,22 +47,28 @@ public struct SymbolTable: Sendable {
     }
 
     private func find(_ wanted: Set<String>, in bytes: RawSpan) -> [String: [Symbol]] {
-        var heads = [Bool](repeating: false, count: 1 << 12)
+        /// What may follow four bytes: the rest of a name, and the rest of a beginning.
+        let (aName, aBeginning): (UInt8, UInt8) = (1, 2)
+        var heads = [UInt8](repeating: 0, count: 1 << 12)
         var filter = [Bool](repeating: false, count: 1 << 12)
         let prefixes = wanted.filter { $0.hasSuffix("*") }.map { String($0.dropLast()) }
-        for name in wanted where name.utf8.count >= 4 {
-            let head = name.utf8.prefix(4).reversed().reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
-            heads[Self.slot(head)] = true
-            filter[Int(name.utf8.reduce(Self.hashSeed, Self.hash) & 0xfff)] = true
+        let names = wanted.filter { !$0.hasSuffix("*") }
+        for (texts, follows) in [(Array(names), aName), (prefixes, aBeginning)] {
+            for text in texts where text.utf8.count >= 4 {
+                let head = text.utf8.prefix(4).reversed().reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
+                heads[Self.slot(head)] |= follows
+            }
         }
-        let hasShort = wanted.contains { $0.utf8.count < 4 }
+        for name in names { filter[Int(name.utf8.reduce(Self.hashSeed, Self.hash) & 0xfff)] = true }
+        let hasShort = (names + prefixes).contains { $0.utf8.count < 4 }
         var found: [String: [Symbol]] = [:]
         for symbol in symbols where symbol.section != 0 {
             let start = Int(symbol.nameOffset)
+            var follows = aName | aBeginning
             if !hasShort {
-                guard start + 4 <= bytes.byteCount, heads[Self.slot(bytes.load(start, as: UInt32.self))] else {
-                    continue
-                }
+                guard start + 4 <= bytes.byteCount else { continue }
+                follows = heads[Self.slot(bytes.load(start, as: UInt32.self))]
+                if follows == 0 { continue }
             }
             var hash = Self.hashSeed
             var end = start
@@ -72,10 +78,10 @@ public struct SymbolTable: Sendable {
                 hash = Self.hash(hash, byte)
                 end += 1
             }
-            let mayBegin = prefixes.contains { bytes.begins(with: $0, at: start) }
-            guard hasShort || mayBegin || filter[Int(hash & 0xfff)] else { continue }
+            let mayBegin = follows & aBeginning != 0 && prefixes.contains { bytes.begins(with: $0, at: start) }
+            guard mayBegin || filter[Int(hash & 0xfff)] else { continue }
             let name = bytes.extracting(start..<end).text
-            if mayBegin || wanted.contains(name) { found[name, default: []].append(symbol) }
+            if mayBegin || names.contains(name) { found[name, default: []].append(symbol) }
         }
         return found
     }

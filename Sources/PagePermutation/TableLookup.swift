@@ -90,11 +90,17 @@ public enum TableLookup {
 
     /// CRC-32C (Castagnoli, RFC 3720 appendix B.4) of a table, its checksum field taken as zero.
     public static func checksum(_ table: RawSpan) -> UInt32 {
+        /// What four bits that leave the register put into it.
+        var steps = InlineArray<16, UInt32>(repeating: 0)
+        for bits in UInt32(0)..<16 {
+            steps[Int(bits)] = (0..<4).reduce(bits) { crc, _ in crc >> 1 ^ (0x82f6_3b78 & (0 &- (crc & 1))) }
+        }
         var crc: UInt32 = 0xffff_ffff
         for i in 0..<table.byteCount {
             let inField = i >= checksumOffset && i < checksumOffset + 4
             crc ^= inField ? 0 : UInt32(read(table, i, UInt8.self))
-            for _ in 0..<8 { crc = crc >> 1 ^ (0x82f6_3b78 & (0 &- (crc & 1))) }
+            crc = crc >> 4 ^ steps[Int(crc & 15)]
+            crc = crc >> 4 ^ steps[Int(crc & 15)]
         }
         return ~crc
     }
