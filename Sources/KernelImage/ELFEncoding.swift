@@ -11,15 +11,14 @@ extension KernelImage {
     /// Program headers as bytes of this image's class and byte order.
     public func encode(_ segments: [Segment]) -> [UInt8] {
         if header.is64Bit {
-            let raw = segments.map {
+            return translated(segments, ELF_T_PHDR) {
                 Elf64_Phdr(
                     p_type: $0.type, p_flags: $0.flags, p_offset: $0.offset, p_vaddr: $0.virtualAddress.rawValue,
                     p_paddr: $0.physicalAddress.rawValue, p_filesz: $0.fileSize, p_memsz: $0.memorySize,
                     p_align: $0.alignment)
             }
-            return translated(raw, ELF_T_PHDR)
         }
-        let raw = segments.map {
+        return translated(segments, ELF_T_PHDR) {
             Elf32_Phdr(
                 p_type: $0.type, p_offset: UInt32(truncatingIfNeeded: $0.offset),
                 p_vaddr: UInt32(truncatingIfNeeded: $0.virtualAddress.rawValue),
@@ -27,7 +26,6 @@ extension KernelImage {
                 p_filesz: UInt32(truncatingIfNeeded: $0.fileSize), p_memsz: UInt32(truncatingIfNeeded: $0.memorySize),
                 p_flags: $0.flags, p_align: UInt32(truncatingIfNeeded: $0.alignment))
         }
-        return translated(raw, ELF_T_PHDR)
     }
 
     /// The ELF header with its program headers elsewhere and, if asked, no sections.
@@ -45,32 +43,37 @@ extension KernelImage {
             raw.e_phoff = offset
             raw.e_phnum = UInt16(count)
             if withoutSections { (raw.e_shoff, raw.e_shnum, raw.e_shstrndx) = (0, 0, 0) }
-            return translated([raw], ELF_T_EHDR)
+            return translated([raw], ELF_T_EHDR) { $0 }
         }
         if !header.is64Bit, let current = unsafe elf32_getehdr(elf) {
             var raw = unsafe current.pointee
             raw.e_phoff = UInt32(truncatingIfNeeded: offset)
             raw.e_phnum = UInt16(count)
             if withoutSections { (raw.e_shoff, raw.e_shnum, raw.e_shstrndx) = (0, 0, 0) }
-            return translated([raw], ELF_T_EHDR)
+            return translated([raw], ELF_T_EHDR) { $0 }
         }
         throw ImageError(.malformed, file: path, offset: 0, "the ELF header cannot be read")
     }
 
-    private func translated<T: BitwiseCopyable>(_ values: [T], _ type: Elf_Type) -> [UInt8] {
+    /// Values as the file has them: made where they stay, then translated in place.
+    private func translated<Value, T: BitwiseCopyable>(
+        _ values: [Value], _ type: Elf_Type, _ raw: (Value) -> T
+    ) -> [UInt8] {
         let size = values.count * MemoryLayout<T>.stride
         return unsafe [UInt8](unsafeUninitializedCapacity: size) { destination, count in
-            unsafe values.withUnsafeBytes { source in
-                var from = unsafe Elf_Data()
-                unsafe from.d_buf = UnsafeMutableRawPointer(mutating: source.baseAddress)
-                unsafe from.d_size = size
-                unsafe from.d_type = type
-                unsafe from.d_version = UInt32(EV_CURRENT)
-                var to = unsafe from
-                unsafe to.d_buf = UnsafeMutableRawPointer(destination.baseAddress)
-                let order = UInt32(header.isLittleEndian ? ELFDATA2LSB : ELFDATA2MSB)
-                if size > 0 { unsafe gelf_xlatetof(elf, &to, &from, order) }
+            for (i, value) in values.enumerated() {
+                let offset = i * MemoryLayout<T>.stride
+                unsafe UnsafeMutableRawBufferPointer(destination)
+                    .storeBytes(of: raw(value), toByteOffset: offset, as: T.self)
             }
+            var data = unsafe Elf_Data()
+            unsafe data.d_buf = UnsafeMutableRawPointer(destination.baseAddress)
+            unsafe data.d_size = size
+            unsafe data.d_type = type
+            unsafe data.d_version = UInt32(EV_CURRENT)
+            let order = UInt32(header.isLittleEndian ? ELFDATA2LSB : ELFDATA2MSB)
+            var same = unsafe data
+            if size > 0 { unsafe gelf_xlatetof(elf, &same, &data, order) }
             count = size
         }
     }

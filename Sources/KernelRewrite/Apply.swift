@@ -22,7 +22,11 @@ extension RewritePlan {
         } else {
             try writeMoved(layout, output, image)
         }
-        try output.write(layout.appendix, at: layout.appendixOffset)
+        var end = layout.appendixOffset
+        for piece in layout.appendix {
+            try output.write(piece, at: end)
+            end += piece.count
+        }
         for change in [layout.header] + changes {
             try output.write(change.after, at: layout.place(of: change.fileOffset, in: self))
         }

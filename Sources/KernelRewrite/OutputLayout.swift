@@ -18,8 +18,8 @@ import PagePermutation
 struct OutputLayout {
     /// Program headers of the permuted file.
     var segments: [Segment] = []
-    /// What comes behind the original, from `appendixOffset` on.
-    var appendix: [UInt8] = []
+    /// What comes behind the original, from `appendixOffset` on, piece after piece.
+    var appendix: [[UInt8]] = []
     let appendixOffset: Int
     /// The change of the ELF header.
     var header: Change
@@ -28,7 +28,7 @@ struct OutputLayout {
     /// Bytes behind a segment that moves cover.
     var displaced: [(offset: Int, bytes: [UInt8])] = []
 
-    var fileSize: Int { appendixOffset + appendix.count }
+    var fileSize: Int { appendix.reduce(appendixOffset) { $0 + $1.count } }
 
     init(_ plan: RewritePlan, _ image: borrowing KernelImage, tool: String) throws(RewriteError) {
         let original = image.file.byteCount
@@ -80,12 +80,8 @@ struct OutputLayout {
             tableOffset: UInt64(start) + table, tableBytes: UInt64(plan.table.byteCount),
             tableAddress: plan.baked.physicalAddress.rawValue + table, manifestOffset: UInt64(manifestOffset),
             manifestBytes: UInt64(manifest.count), originalBytes: UInt64(original))
-        appendix.reserveCapacity(plan.baked.contents.count + noteBytes + headers.count + manifest.count)
-        appendix += plan.baked.contents
-        appendix += note.bytes
-        appendix += [UInt8](repeating: 0, count: noteBytes - note.bytes.count)
-        appendix += headers
-        appendix += manifest
+        let padding = [UInt8](repeating: 0, count: noteBytes - note.bytes.count)
+        appendix = [plan.baked.contents, note.bytes + padding, headers, manifest]
     }
 
     /// One load segment for each run of pages with consecutive frames.

@@ -164,7 +164,7 @@ extension PermutedImage {
 extension PermutedImage {
     /// What kperm put behind the original, byte by byte: a manifest that lies would not give the original back.
     private func compareAppendix(_ layout: OutputLayout, from end: Int, _ result: inout Verification) {
-        let wanted = [UInt8](repeating: 0, count: layout.appendixOffset - end) + layout.appendix
+        let wanted = [UInt8](repeating: 0, count: layout.appendixOffset - end) + layout.appendix.joined()
         guard image.file.byteCount == layout.fileSize else {
             result.findings.append(
                 "the file has \(image.file.byteCount) bytes, the permutation asks for \(layout.fileSize)")

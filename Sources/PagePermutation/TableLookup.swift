@@ -93,7 +93,9 @@ public enum TableLookup {
         /// What four bits that leave the register put into it.
         var steps = InlineArray<16, UInt32>(repeating: 0)
         for bits in UInt32(0)..<16 {
-            steps[Int(bits)] = (0..<4).reduce(bits) { crc, _ in crc >> 1 ^ (0x82f6_3b78 & (0 &- (crc & 1))) }
+            var crc = bits
+            for _ in 0..<4 { crc = crc >> 1 ^ (0x82f6_3b78 & (0 &- (crc & 1))) }
+            steps[Int(bits)] = crc
         }
         var crc: UInt32 = 0xffff_ffff
         for i in 0..<table.byteCount {

@@ -36,7 +36,6 @@ struct Kperm: ParsableCommand {
 enum Entry {
     static func main() {
         do {
-            useLargePages()
             var command = try Kperm.parseAsRoot()
             // Only boot waits for other processes. A second thread for the others would cost more than parsing does.
             if let boot = command as? Boot {
