@@ -59,13 +59,16 @@ let package = Package(
             dependencies: ["Addressing", "CBenchmark", "CCodecs", "PagePermutation", "SecureRandom"],
             swiftSettings: settings),
         .target(
+            name: "SecurityEvaluation", dependencies: ["Addressing", "Disassembly", "PagePermutation", "SecureRandom"],
+            swiftSettings: settings),
+        .target(
             name: "GuestCheck", dependencies: ["CArchive", "Addressing", "PagePermutation", subprocess],
             swiftSettings: settings),
         .executableTarget(
             name: "kperm",
             dependencies: [
                 "Addressing", "CLinux", "KernelImage", "SecureRandom", "Disassembly", "PagePermutation",
-                "KernelRewrite", "GuestCheck", "HazardAudit", "TranslationSimulator",
+                "KernelRewrite", "GuestCheck", "HazardAudit", "TranslationSimulator", "SecurityEvaluation",
                 argumentParser, subprocess,
             ],
             swiftSettings: settings),
@@ -94,6 +97,10 @@ let package = Package(
             dependencies: [
                 "Addressing", "CBenchmark", "PagePermutation", "SecureRandom", "TranslationSimulator", "TestSupport",
             ],
+            swiftSettings: settings),
+        .testTarget(
+            name: "SecurityEvaluationTests",
+            dependencies: ["Addressing", "PagePermutation", "SecureRandom", "SecurityEvaluation", "TestSupport"],
             swiftSettings: settings),
         .testTarget(
             name: "GuestCheckTests", dependencies: ["Addressing", "GuestCheck", "PagePermutation"],

@@ -49,7 +49,7 @@ public struct BootManifest: Codable, Equatable, Sendable {
     /// What was asked for.
     ///
     /// - Throws: `RewriteError.unsupported` for a granule or range that no tool of ours writes.
-    func request(file: String) throws(RewriteError) -> Request {
+    public func request(file: String) throws(RewriteError) -> Request {
         guard let granule = Granule(rawValue: granule),
             (pins + glue).allSatisfy({ 0 <= $0.first && $0.first <= $0.end })
         else { throw .unsupported(file: file, "damaged: the boot area's manifest: granule or a page range") }

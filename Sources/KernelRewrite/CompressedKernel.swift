@@ -39,6 +39,9 @@ public struct CompressedKernel: ~Copyable {
         self.relocations = relocations
     }
 
+    /// The ELF inside, for those who need no more.
+    public consuming func unpacked() -> KernelImage { kernel }
+
     /// The unpacked bytes with changes made in them.
     ///
     /// - Throws: `RewriteError.unsupported` when KASLR relocates a word that a change covers: the change would be lost,

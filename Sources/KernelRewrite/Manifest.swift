@@ -140,7 +140,7 @@ public struct Manifest: Codable, Equatable, Sendable {
     /// What was asked for when the image was made.
     ///
     /// - Throws: `RewriteError.unsupported` for a granule or range that no tool of ours writes.
-    func request(file: String) throws(RewriteError) -> Request {
+    public func request(file: String) throws(RewriteError) -> Request {
         guard let granule = Granule(rawValue: granule), ["fresh", "given"].contains(seed),
             (pins + glue).allSatisfy({ $0.first <= $0.end })
         else { throw .unsupported(file: file, "the manifest is damaged: granule, seed or a page range") }

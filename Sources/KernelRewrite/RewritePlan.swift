@@ -130,3 +130,12 @@ public struct RewritePlan: Sendable {
         baked = try analysis.architecture.bake(analysis, image, table, request.seedSource, instrumentation)
     }
 }
+
+extension KernelAnalysis {
+    /// The question that a request puts to this kernel: what may move, and with what it trades places.
+    ///
+    /// - Throws: `RewriteError.problem` when the request asks for what cannot be.
+    public func problem(_ request: Request) throws(RewriteError) -> PermutationProblem {
+        try RewritePlan.problem(answering(request), request)
+    }
+}

@@ -213,6 +213,12 @@ public struct PermutationProblem: Sendable {
         }
     }
 
+    /// The granules of a class that move, ascending, those of glued runs among them.
+    public func movableGranules(inClass index: Int) -> [Int] { movable[index].slots }
+
+    /// The glued runs of a class that move, in numbers of granules, in the order in which they are placed.
+    public func gluedRuns(inClass index: Int) -> [Range<Int>] { movable[index].runs }
+
     /// Pages of a class that a drawn permutation can move.
     public func movablePages(inClass index: Int) -> Int { movable[index].slots.count * granule.pages }
 }

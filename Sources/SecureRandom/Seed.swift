@@ -67,5 +67,25 @@ public struct Seed: ~Copyable {
         (0..<Self.byteCount).map { unsafe memory.load(fromByteOffset: $0, as: UInt8.self) }
     }
 
+    /// The same as text that `parse` reads.
+    public var hexadecimal: String {
+        let digits = Array("0123456789abcdef".utf8)
+        return String(decoding: bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
+    }
+
     deinit { unsafe sodium_free(memory) }
+}
+
+extension Seed {
+    /// A seed that follows from another and a number: the first words of the other's stream for "kperm/derived/" and
+    /// the number.
+    public static func derived(from root: borrowing Seed, number: Int) throws(SeedError) -> Seed {
+        var stream = try RandomStream(seed: root, domain: "kperm/derived/\(number)")
+        let seed = unsafe Seed(memory: try allocate())
+        for offset in stride(from: 0, to: byteCount, by: 4) {
+            let word = stream.next().littleEndian
+            unsafe seed.memory.storeBytes(of: word, toByteOffset: offset, as: UInt32.self)
+        }
+        return seed
+    }
 }

@@ -28,7 +28,7 @@ struct Kperm: ParsableCommand {
         version: "kperm \(kpermVersion)",
         subcommands: [
             Inspect.self, Permute.self, Audit.self, Verify.self, Restore.self, Translate.self, Table.self, Boot.self,
-            Simulate.self, Bench.self,
+            Simulate.self, Bench.self, Evaluate.self,
         ])
 }
 

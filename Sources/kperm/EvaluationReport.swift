@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: MIT
+
+// What an evaluation gives, as JSON and for people to read. What a permutation does
+// not protect stands first.
+
+import Addressing
+import KernelImage
+import KernelRewrite
+import PagePermutation
+import SecureRandom
+import SecurityEvaluation
+
+/// What is known to be written by attacks, and why.
+private let knownTargets = [
+    ("modprobe_path", "a program of the attacker's that the kernel then runs as root"),
+    ("core_pattern", "the same, at the next crash of a process"),
+    ("poweroff_cmd", "the same, when the machine is shut down"),
+    ("sys_call_table", "where system calls go"),
+    ("__x64_sys_getuid", "code that runs at a system call"),
+    ("init_task", "the credentials of all kernel threads"),
+    ("idt_table", "where interrupts go"),
+]
+
+struct EvaluationReport: Encodable {
+    struct Chance: Encodable {
+        let guesses: Int
+        let sameOrder: Double
+        let freshOrder: Double
+    }
+
+    struct Target: Encodable {
+        let name: String
+        /// Why an attacker wants it; nil for what was asked for.
+        let use: String?
+        let address: String
+        let page: Int
+        let pageClass: String?
+        let candidates: Int
+        let targetBits: Double
+        let minEntropy: Double
+        /// With the image's own position to guess as well.
+        let bitsWithoutPosition: Double
+        let expectedGuessesSameOrder: Double
+        let expectedGuessesFreshOrder: Double
+        let isBound: Bool
+        let chances: [Chance]
+        /// Why the page stays, if it does.
+        let stays: String?
+    }
+
+    struct ClassLeaks: Encodable {
+        let name: String
+        let leaks: [LeakFigures]
+    }
+
+    struct Exposed: Encodable {
+        let reason: String
+        let pages: Int
+        let evidence: [String]
+    }
+
+    let file: String
+    let release: String?
+    let state: String
+    let granule: String
+    let pages: Int
+    let counted: Int
+    let limits: [String]
+    let classes: [ClassFigures]
+    let demands: [DemandFigures]
+    let targets: [Target]
+    let leaks: [ClassLeaks]
+    let fingerprints: [FingerprintFigures]
+    let kaslr: KASLRSlots
+    let comparison: [DefenceRow]
+    let comparedTarget: String
+    let exposed: [Exposed]
+    /// Of the order in the image or the table; nil where every boot draws one.
+    let structure: [ClassStructure]?
+    var gadgets: GadgetCount?
+    var played: [PlayedFigure]?
+
+    init(
+        _ subject: borrowing EvaluationSubject, targets: [String], guesses: [Int], leaks: [Int], memory: UInt64
+    ) throws {
+        let (analysis, problem) = (subject.analysis, subject.problem)
+        let map = analysis.map
+        file = subject.kernel.path
+        release = analysis.release
+        state = subject.state
+        granule = problem.granule.rawValue
+        pages = map.pageCount
+        counted = analysis.countedPages
+        limits = [
+            "Virtual addresses do not change: no gadget, no function and no variable moves for code that is led astray.",
+            "Whoever reads physical memory finds pages by their contents, and the page tables.",
+            "Pinned pages lie where the public image says, moved only by KASLR.",
+            "Bits are of one page's place; the order as a whole has many more, which no single attack faces.",
+        ]
+        classes = problem.figures
+        do { demands = try problem.demands() } catch { throw CommandFailure.input("\(file): \(error)") }
+        let alignment = subject.kernel.segments.filter { $0.type == Segment.load }.map(\.alignment).max() ?? 1
+        kaslr = KASLRSlots(
+            imageSize: UInt64(map.pageCount * pageSize), lowest: map.physicalBase.rawValue,
+            alignment: max(alignment, UInt64(pageSize)), memory: memory)
+        let position = kaslr.physicalBits
+
+        let addresses = try Addresses(subject.kernel)
+        var found: [Target] = []
+        func add(_ name: String, _ address: VirtualAddress, _ use: String?) throws {
+            guard let page = map.page(of: address) else {
+                throw CommandFailure.input("\(name): \(address) lies outside the image")
+            }
+            let place = problem.place(of: page)
+            let distribution = place.distribution
+            found.append(
+                Target(
+                    name: name, use: use, address: address.description, page: page, pageClass: place.name,
+                    candidates: distribution.candidates, targetBits: distribution.bits.millionths,
+                    minEntropy: distribution.minEntropy.millionths,
+                    bitsWithoutPosition: (distribution.minEntropy + position).millionths,
+                    expectedGuessesSameOrder: distribution.expectedGuesses(.sameOrder).millionths,
+                    expectedGuessesFreshOrder: distribution.expectedGuesses(.freshOrder).millionths,
+                    isBound: distribution.isBound,
+                    chances: guesses.map {
+                        Chance(
+                            guesses: $0, sameOrder: distribution.success(within: $0, .sameOrder).millionths,
+                            freshOrder: distribution.success(within: $0, .freshOrder).millionths)
+                    },
+                    stays: distribution.candidates > 1 ? nil : Self.reason(page, analysis, problem)))
+        }
+        for name in targets { try add(name, try addresses.range(name, in: subject.kernel).lowerBound, nil) }
+        if targets.isEmpty {
+            for (name, use) in knownTargets {
+                guard let address = try? addresses.range(name, in: subject.kernel).lowerBound else { continue }
+                try add(name, address, use)
+            }
+        }
+        self.targets = found
+        self.leaks = classes.filter { $0.candidates > 1 }.map { figures in
+            ClassLeaks(
+                name: figures.name,
+                leaks: leaks.filter { $0 <= figures.candidates }.map {
+                    LeakFigures(candidates: figures.candidates, leaked: $0)
+                })
+        }
+        fingerprints = problem.fingerprints(contents: subject.contents())
+        let aim = found.first { $0.candidates > 1 } ?? found.first
+        comparedTarget = aim?.name ?? "none"
+        let counts = try SymbolCounts(subject.kernel)
+        comparison =
+            aim.map { [kaslr] aim in
+                DefenceRow.all(
+                    ComparisonInput(
+                        kaslr: kaslr, linearMapSlots: 1, functions: counts.functions, objectFiles: counts.objectFiles,
+                        targetIsCode: aim.pageClass?.hasSuffix("text") ?? false,
+                        target: problem.place(of: aim.page).distribution))
+            } ?? []
+        var exposed: [String: (pages: Set<Int>, evidence: [String])] = [:]
+        for pin in problem.pins {
+            exposed[pin.reason, default: ([], [])].pages.formUnion(pin.pages)
+            exposed[pin.reason, default: ([], [])].evidence.append(pin.evidence)
+        }
+        self.exposed = exposed.map { reason, all in
+            Exposed(reason: reason, pages: all.pages.count, evidence: Array(Set(all.evidence)).sorted())
+        }.sorted { ($1.pages, $0.reason) < ($0.pages, $1.reason) }
+        structure = subject.forward.map { problem.structure(of: $0) }
+    }
+
+    /// Why a page stays.
+    private static func reason(_ page: Int, _ analysis: KernelAnalysis, _ problem: PermutationProblem) -> String {
+        if let pin = problem.pins.first(where: { $0.pages.contains(page) }) { return pin.reason }
+        if let nature = analysis.exclusions.first(where: { $0.pages.contains(page) }) { return nature.reason }
+        return "its granule of \(problem.granule.rawValue) is not whole in its class, or holds a pinned page"
+    }
+}
+
+/// Of how many parts other defences would make an order.
+private struct SymbolCounts {
+    var functions = 0
+    var objectFiles = 0
+
+    init(_ image: borrowing KernelImage) throws {
+        let table: SymbolTable?
+        do { table = try image.symbols() } catch { throw CommandFailure.input("\(error)") }
+        guard let table else { return }
+        functions = Set(table.symbols.filter { $0.kind == .function && $0.size > 0 }.map(\.value)).count
+        objectFiles = table.symbols.count { $0.kind == .file }
+    }
+}
+
+extension EvaluationSubject {
+    /// For each page a number that equal contents share; nil where the file has no bytes.
+    fileprivate func contents() -> [Int?] {
+        var groups: [String: Int] = [:]
+        var numbers: [Int?] = []
+        for page in 0..<analysis.map.pageCount {
+            guard analysis.map.entries[page].fileBytes > 0 else {
+                numbers.append(nil)
+                continue
+            }
+            let hash = contentHash(analysis.map.contents(of: page, in: kernel))
+            let number = groups[hash] ?? groups.count
+            groups[hash] = number
+            numbers.append(number)
+        }
+        return numbers
+    }
+
+    /// Those of all code that the image keeps when it runs.
+    func gadgets() -> GadgetCount {
+        let thunk = (try? Addresses(kernel).range("__x86_return_thunk", in: kernel))?.lowerBound
+        var count = GadgetCount()
+        for segment in kernel.segments where segment.type == Segment.load && segment.flags & 1 != 0 {
+            let range = Int(segment.offset)..<Int(segment.offset + segment.fileSize)
+            count.add(kernel.file.bytes.extracting(range), at: segment.virtualAddress, returnThunk: thunk)
+        }
+        return count
+    }
+}
+
+extension Double {
+    var millionths: Double { (self * 1e6).rounded() / 1e6 }
+}
