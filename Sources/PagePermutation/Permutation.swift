@@ -102,16 +102,35 @@ public struct Permutation: Equatable, Sendable {
     /// - Throws: `SeedError.outOfMemory` when libsodium has no locked memory left.
     public static func draw(_ problem: PermutationProblem, seed: borrowing Seed) throws(SeedError) -> Permutation {
         var forward = (0..<UInt32(problem.pageCount)).map { $0 }
-        let size = problem.granule.pages
         for (pageClass, movable) in zip(problem.classes, problem.movable) where movable.slots.count > 1 {
             var stream = try RandomStream(seed: seed, domain: pageClass.domain)
-            for (granule, slot) in place(movable, &stream) {
-                for i in 0..<size { forward[granule * size + i] = UInt32(slot * size + i) }
-            }
+            place(movable, problem.granule.pages, &stream, in: &forward)
         }
+        return Permutation(bijection: forward)
+    }
+
+    /// Draws all classes from one stream that goes on: for tests of the drawing, which needs no seed for each draw then.
+    package static func draw(_ problem: PermutationProblem, from stream: inout RandomStream) -> Permutation {
+        var forward = (0..<UInt32(problem.pageCount)).map { $0 }
+        for movable in problem.movable where movable.slots.count > 1 {
+            place(movable, problem.granule.pages, &stream, in: &forward)
+        }
+        return Permutation(bijection: forward)
+    }
+
+    private init(bijection forward: [UInt32]) {
         var inverse = forward
         for (page, frame) in forward.enumerated() { inverse[Int(frame)] = UInt32(page) }
-        return Permutation(forward: forward, inverse: inverse)
+        self.init(forward: forward, inverse: inverse)
+    }
+
+    /// Sends the pages of a class to their frames.
+    private static func place(
+        _ movable: PermutationProblem.Movable, _ size: Int, _ stream: inout RandomStream, in forward: inout [UInt32]
+    ) {
+        for (granule, slot) in place(movable, &stream) {
+            for i in 0..<size { forward[granule * size + i] = UInt32(slot * size + i) }
+        }
     }
 
     private init(forward: [UInt32], inverse: [UInt32]) {

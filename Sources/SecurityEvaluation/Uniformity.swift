@@ -29,8 +29,10 @@ public struct UniformityTally: Sendable {
     public let pageCount: Int
     public private(set) var draws = 0
 
-    private static let blocks = 64
+    private static let mostBlocks = 64
     private let blockCount: Int
+    /// The block of each page, for `positions`.
+    private let blocks: [Int]
     private let distanceCells: Int
     /// How often a page of one block lies in another: rows of `blockCount`.
     private var positions: [Int]
@@ -49,7 +51,8 @@ public struct UniformityTally: Sendable {
     /// - Parameter pageCount: at least 4.
     public init(pageCount: Int) {
         self.pageCount = pageCount
-        blockCount = min(Self.blocks, pageCount)
+        blockCount = min(Self.mostBlocks, pageCount)
+        blocks = (0..<pageCount).map { [blockCount] in $0 * blockCount / pageCount }
         positions = [Int](repeating: 0, count: blockCount * blockCount)
         distanceCells = min(64, pageCount - 1)
         distances = [Int](repeating: 0, count: distanceCells)
@@ -94,7 +97,7 @@ public struct UniformityTally: Sendable {
             if frame == page { fixed += 1 }
             if frame == previous + 1 { following += 1 }
             previous = frame
-            positions[block(page, of: blockCount) * blockCount + block(frame, of: blockCount)] += 1
+            positions[blocks[page] * blockCount + blocks[frame]] += 1
         }
         fixedPoints[min(fixed, fixedPoints.count - 1)] += 1
         successions[min(following, successions.count - 1)] += 1

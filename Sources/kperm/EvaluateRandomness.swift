@@ -10,7 +10,7 @@ struct EvaluateRandomness: ParsableCommand {
         commandName: "randomness",
         abstract: "Test whether all orders are as likely as each other.",
         discussion: """
-            Draws orders as `kperm permute` does, each with a seed of its own, and counts: where pages lie (chi-square \
+            Draws orders as `kperm permute` does and counts: where pages lie (chi-square \
             over blocks), cycles, pages in their own frames, neighbours that still follow, how far neighbours lie from \
             each other and where; of four pages every single order. A test fails below p = 10^-6.
 

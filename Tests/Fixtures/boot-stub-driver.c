@@ -7,6 +7,8 @@
  *     chacha20 KEY COUNTER     one block of key stream
  *     boot AREA TABLE [NAME=VALUE ...]
  *     trampoline CODE RUN ANNOUNCE NAME [COMMAND-LINE]
+ *     orders PAGES COUNT SEED  what it draws of one class of pages, COUNT times, from SEED and a number: the frame of each
+ *                              page in 32 bits
  *
  * `boot` pretends a machine: some memory, physical address 0 at its start, in it an image whose pages bear their
  * numbers, page tables that show it as Linux's do, and a boot area read from a file. Then it says what became of that,
@@ -378,6 +380,40 @@ static int trampoline(const char *path, u64 run, u64 announce, const char *spoil
 	return 0;
 }
 
+static int orders(u32 pages, u32 count, const char *seed)
+{
+	static const char domain[] = "kperm/1/all";
+	struct { struct area area; struct class_record class; struct range range; char domain[16]; } *all;
+	struct machine m = { .forward = calloc(pages, 4), .inverse = calloc(pages, 4), .marks = calloc(pages, 1) };
+
+	all = calloc(1, sizeof(*all));
+	m.area = &all->area;
+	m.work = calloc(1, sizeof(*m.work) + 4 * pages);
+	if (!all || !m.forward || !m.inverse || !m.marks || !m.work)
+		fail("no memory");
+	all->area.pages = pages;
+	all->area.granule = 1;
+	all->area.classes = 1;
+	all->area.records = (u32)((char *)&all->class - (char *)all);
+	all->class.domain = (u32)(all->domain - (char *)all);
+	all->class.domain_bytes = sizeof(domain) - 1;
+	all->class.ranges = (u32)((char *)&all->range - (char *)all);
+	all->class.range_count = 1;
+	all->range.count = pages;
+	memcpy(all->domain, domain, sizeof(domain));
+	for (u32 number = 0; number < count; number++) {
+		u8 *bytes = m.work->secrets.seed;
+
+		if (hexadecimal(seed, bytes) != 32)
+			fail("a seed has 32 bytes");
+		for (u32 i = 0; i < 4; i++)
+			bytes[i] ^= (u8)(number >> 8 * i);
+		if (draw(&m) || fwrite(m.forward, 4, pages, stdout) != pages)
+			fail("no order");
+	}
+	return 0;
+}
+
 int main(int count, char **words)
 {
 	u8 key[64], message[4096], digest[32];
@@ -398,6 +434,8 @@ int main(int count, char **words)
 		show((u8 *)secrets.stream.words, 64);
 	} else if (count >= 4 && !strcmp(words[1], "boot")) {
 		return boot(words[2], words[3], words + 4);
+	} else if (count == 5 && !strcmp(words[1], "orders")) {
+		return orders(strtoul(words[2], 0, 0), strtoul(words[3], 0, 0), words[4]);
 	} else if (count >= 6 && !strcmp(words[1], "trampoline")) {
 		return trampoline(words[2], strtoull(words[3], 0, 0), strtoull(words[4], 0, 0), words[5],
 				  count > 6 ? words[6] : "");

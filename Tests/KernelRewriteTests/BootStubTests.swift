@@ -43,25 +43,6 @@ struct BootStubTests {
 }
 
 #if arch(x86_64)
-    /// The stub's C code as a program of this machine.
-    final class BootStubDriver: Sendable {
-        static let shared = Result { try BootStubDriver() }
-
-        private let scratch: Scratch
-
-        private init() throws {
-            scratch = try Scratch()
-            let stub = "\(checkout)/images/stub/x86_64"
-            try runTool(
-                "clang", "-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-fno-strict-aliasing",
-                "-fsanitize=undefined", "-fsanitize-trap=undefined", "\(checkout)/Tests/Fixtures/boot-stub-driver.c",
-                "\(stub)/random.c", "\(stub)/draw.c", "\(stub)/options.c", "\(stub)/entropy.c", "\(stub)/install.c",
-                "\(stub)/permute.c", "-o", scratch["driver"])
-        }
-
-        var path: String { scratch["driver"] }
-    }
-
     struct BootStubRandomTests {
         private func run(_ name: String, _ first: String, _ second: String) throws -> String {
             try runTool(BootStubDriver.shared.get().path, name, first, second).trimmingCharacters(in: .newlines)
