@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 
-// GDB's remote protocol, as much of it as one hardware breakpoint takes. A
-// software breakpoint would write into the very bytes that are to be compared.
+// GDB's remote protocol, as much of it as one hardware breakpoint takes, and a
+// write to physical memory. A software breakpoint would write into the very bytes
+// that are to be compared.
 
 import Addressing
 
@@ -18,6 +19,26 @@ struct Debugger: ~Copyable {
         let reply = try await receive(until: deadline)
         guard reply.hasPrefix("T05") || reply.hasPrefix("S05") else { throw .malformed(reply) }
         try await demandOK("z" + place, until: deadline)
+    }
+
+    /// Lets the guest run on; `interrupt` stops it again.
+    func go() throws(Interruption) { try send("c") }
+
+    /// Stops a guest that runs.
+    mutating func interrupt(until deadline: ContinuousClock.Instant) async throws(Interruption) {
+        try channel.send("\u{3}")
+        let reply = try await receive(until: deadline)
+        guard reply.hasPrefix("T") || reply.hasPrefix("S") else { throw .malformed(reply) }
+    }
+
+    /// Writes into the memory of a stopped guest, at a guest physical address: past every mapping of the guest's own.
+    mutating func write(
+        _ bytes: [UInt8], at address: PhysicalAddress, until deadline: ContinuousClock.Instant
+    ) async throws(Interruption) {
+        try await demandOK("Qqemu.PhyMemMode:1", until: deadline)
+        let digits = bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+        let place = String(address.rawValue, radix: 16)
+        try await demandOK("M\(place),\(String(bytes.count, radix: 16)):\(digits)", until: deadline)
     }
 
     /// Lets the guest run on, with no debugger.

@@ -13,6 +13,10 @@ public enum GuestError: Error, Equatable, Sendable {
     case emulatorFailed(String)
     /// The modules given do not fit the kernel, or cannot be read.
     case modules(path: String, problem: String)
+    /// The guest never came as far as an attack.
+    case notReady(String)
+    /// An attack that cannot be tried, or a guest that it cannot be tried on.
+    case unfit(String)
     /// A system call failed.
     case system(operation: String, path: String, errno: Int32)
     /// The task was cancelled.
@@ -29,6 +33,8 @@ extension GuestError: CustomStringConvertible {
         case .firmwareMissing(let path): "\(path): cannot be read: UEFI needs OVMF (Debian's package ovmf has it)"
         case .emulatorFailed(let words): "QEMU did not start the guest: \(words)"
         case .modules(let path, let problem): "\(path): \(problem)"
+        case .notReady(let why): "the guest never was ready to be attacked: \(why)"
+        case .unfit(let why): "no attack: \(why)"
         case .system(let operation, let path, let code): "\(path): cannot \(operation): \(describe(errno: code))"
         case .cancelled: "cancelled"
         }

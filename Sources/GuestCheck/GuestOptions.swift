@@ -31,5 +31,8 @@ public struct GuestOptions: Sendable {
     /// Words added to the kernel's command line.
     public var extraCommandLine = ""
 
+    /// It only lies there to be attacked: it has no devices, and a boot stub does not wait.
+    var isVictim = false
+
     public init() {}
 }

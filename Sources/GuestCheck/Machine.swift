@@ -72,7 +72,9 @@ struct Machine: ~Copyable {
         ]
         if !options.exercise.hibernates { arguments.append("-no-reboot") }
         arguments += options.firmware.arguments(directory: directory)
-        if case .linux = expectation.userspace {
+        if options.isVictim {
+            arguments += ["-initrd", initramfs(options, in: directory)]
+        } else if case .linux = expectation.userspace {
             let platform = options.watchesTransfers ? Transfers.deviceOptions : ""
             arguments += [
                 "-initrd", initramfs(options, in: directory),
@@ -102,7 +104,7 @@ struct Machine: ~Copyable {
     /// What the kernel to be judged is told.
     static func commandLine(_ options: GuestOptions, _ expectation: GuestExpectation) -> String {
         var words = words
-        if case .live = expectation.placement { words.append("kperm.wait") }
+        if case .live = expectation.placement, !options.isVictim { words.append("kperm.wait") }
         if case .linux = expectation.userspace, options.exercise.crashes { words.append(CrashDump.reservation) }
         if !options.extraCommandLine.isEmpty { words.append(options.extraCommandLine) }
         return words.joined(separator: " ")

@@ -22,10 +22,7 @@ struct PreparedExercise {
         _ userspace: Userspace, _ options: GuestOptions, in directory: String, crashKernel: String? = nil
     ) async throws(GuestError) -> PreparedExercise {
         guard case .linux(let release) = userspace else { return PreparedExercise() }
-        let busybox = try findProgram(options.busybox)
-        if try readFile(busybox).prefix(4096).firstRange(of: Array("/ld-".utf8)) != nil {
-            throw .programMissing("a statically linked busybox (\(busybox) is not; package busybox-static)")
-        }
+        let busybox = try staticBusybox(options)
         var exercise = PreparedExercise()
         let extent = options.exercise
         for name in extent.checks { exercise.expected.updateValue(nil, forKey: name) }
@@ -97,4 +94,13 @@ struct PreparedExercise {
         exercise.reducedBecause = "no modules of \(kernel) were given, and this system has none"
         return nil
     }
+}
+
+/// The busybox that a guest gets.
+func staticBusybox(_ options: GuestOptions) throws(GuestError) -> String {
+    let busybox = try findProgram(options.busybox)
+    if try readFile(busybox).prefix(4096).firstRange(of: Array("/ld-".utf8)) != nil {
+        throw .programMissing("a statically linked busybox (\(busybox) is not; package busybox-static)")
+    }
+    return busybox
 }

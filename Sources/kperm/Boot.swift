@@ -145,18 +145,13 @@ struct Boot: AsyncParsableCommand {
                 throw CommandFailure.input("\(image): not permuted: --repeat draws anew what kperm permute made")
             }
             let analysis = try attempt { () throws(RewriteError) in try KernelAnalysis.of(stock) }
-            let identity = TranslationTable(
-                Permutation(identity: analysis.map.pageCount), virtualBase: analysis.map.virtualBase,
-                physicalBase: analysis.map.physicalBase)
-            let pages = (0..<analysis.map.pageCount).map { analysis.map.contents(of: $0, in: stock) }
-            try await check([expectation(image, identity, analysis, stock, pages)])
+            try await check([.of(stock, analysis)])
             return
         }
         let permuted = try attempt { [image] () throws(RewriteError) in try PermutedImage.open(image) }
         let original = try attempt { () throws(RewriteError) in try permuted.original() }
         guard let count = `repeat` else {
-            let expectation = try expectation(image, permuted, original)
-            try await check([expectation])
+            try await check([.of(image, permuted, original)])
             return
         }
         let scratch = try Scratch()
@@ -169,7 +164,7 @@ struct Boot: AsyncParsableCommand {
                     .apply(to: fresh, from: original, tool: kpermVersion)
             }
             let drawn = try attempt { () throws(RewriteError) in try PermutedImage.open(fresh) }
-            results.append(try await boot(expectation(fresh, drawn, original)))
+            results.append(try await boot(.of(fresh, drawn, original)))
             if !json { report(results[run - 1], title: "boot \(run) of \(count)") }
         }
         try finish(results)
@@ -266,30 +261,6 @@ struct Boot: AsyncParsableCommand {
         if let reason = result.reducedBecause { print("  reduced exercise: \(reason)") }
         let seconds = "\(result.seconds.oneDecimal) s"
         print(result.passed ? "  passed in \(seconds)" : "  FAILED in \(seconds)")
-    }
-
-    func expectation(
-        _ path: String, _ permuted: borrowing PermutedImage, _ original: borrowing KernelImage
-    ) throws -> GuestExpectation {
-        let analysis = try attempt { () throws(RewriteError) in try KernelAnalysis.of(original) }
-        var pages: [[UInt8]] = []
-        for page in 0..<analysis.map.pageCount {
-            pages.append(permuted.contents(of: page, analysis.map, original: original))
-        }
-        return expectation(path, permuted.table, analysis, original, pages)
-    }
-
-    private func expectation(
-        _ path: String, _ table: TranslationTable, _ analysis: KernelAnalysis, _ original: borrowing KernelImage,
-        _ pages: [[UInt8]]
-    ) -> GuestExpectation {
-        let isLinux = analysis.release != nil
-        return GuestExpectation(
-            kernelPath: path, table: table, topLevelPageTable: analysis.rootTable, stubEnd: analysis.stubEnd,
-            pages: analysis.pageKinds, contents: { pages[$0.index] },
-            mayDifferAtStub: analysis.startWrites(in: original),
-            patchSites: analysis.patchSites(in: original),
-            userspace: isLinux ? .linux(release: analysis.release) : .selfChecking, protectsItself: isLinux)
     }
 }
 

@@ -34,7 +34,7 @@ extension Boot {
         guard let instrumentation = plan.instrumentation else { return }
         try attempt { () throws(RewriteError) in try plan.apply(to: path, from: original, tool: kpermVersion) }
         let instrumented = try attempt { () throws(RewriteError) in try PermutedImage.open(path) }
-        let expectation = try expectation(path, instrumented, original)
+        let expectation = try GuestExpectation.of(path, instrumented, original)
         try await runAudit(expectation, instrumentation, plan.analysis, request, sites, subject)
     }
 

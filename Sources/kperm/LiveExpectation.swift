@@ -12,7 +12,7 @@ import PagePermutation
 
 struct LiveExpectation: Sendable {
     private let path: String
-    private let analysis: KernelAnalysis
+    let analysis: KernelAnalysis
     /// The image's bytes as linked.
     private let memory: [UInt8]
     private let relocations: KASLRRelocations

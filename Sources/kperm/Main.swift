@@ -37,11 +37,9 @@ enum Entry {
     static func main() {
         do {
             var command = try Kperm.parseAsRoot()
-            // Only boot waits for other processes. A second thread for the others would cost more than parsing does.
-            if let boot = command as? Boot {
-                Task { finish(await status(of: boot)) }
-                dispatchMain()
-            }
+            // Only these wait for other processes. A second thread for the others would cost more than parsing does.
+            if let boot = command as? Boot { wait(for: boot) }
+            if let attack = command as? EvaluateAttack { wait(for: attack) }
             try command.run()
             finish(0)
         } catch {
@@ -49,9 +47,15 @@ enum Entry {
         }
     }
 
-    private static func status(of boot: Boot) async -> CInt {
+    private static func wait(for command: some AsyncParsableCommand & Sendable) -> Never {
+        Task { finish(await status(of: command)) }
+        dispatchMain()
+    }
+
+    private static func status(of command: some AsyncParsableCommand) async -> CInt {
         do {
-            try await boot.run()
+            var command = command
+            try await command.run()
             return 0
         } catch {
             return report(error)

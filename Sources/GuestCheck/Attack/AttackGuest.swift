@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: MIT
+
+// Attacks that are really run: the guest boots, says what it sees, is stopped,
+// gets bytes written into its memory past every mapping of its own, and goes
+// on. The write goes through QEMU's debugger, which also drops what QEMU has
+// translated of a page of code; a write into the RAM file would not.
+
+import Addressing
+import Glibc
+import PagePermutation
+
+/// Boots a kernel and attacks it.
+///
+/// - Parameters:
+///   - expectation: the kernel, permuted or not.
+///   - attack: what is tried.
+///   - options: how the guest is started; modules and exercise do not matter here.
+///   - progress: told a short line at each stage.
+/// - Returns: how it went; a guest that crashes after the write is a result.
+/// - Throws: `GuestError` when nothing could be attacked.
+public func attackGuest(
+    _ expectation: GuestExpectation, _ attack: Attack, options: GuestOptions = GuestOptions(),
+    progress: (String) -> Void = { _ in }
+) async throws(GuestError) -> AttackResult {
+    guard case .linux = expectation.userspace else { throw .unfit("\(expectation.kernelPath): not Linux") }
+    if let problem = attack.problem(imageBase: expectation.table.virtualBase, pageCount: expectation.pages.count) {
+        throw .unfit(problem)
+    }
+    var restarts = 0
+    while true {
+        do throws(GuestError) {
+            var result = try await attackOnce(expectation, attack, options, progress)
+            result.restarts = restarts
+            return result
+        } catch .notReady(let why) where restarts < 1 {
+            progress("starting again: \(why)")
+            restarts += 1
+        }
+    }
+}
+
+private func attackOnce(
+    _ expectation: GuestExpectation, _ attack: Attack, _ options: GuestOptions, _ progress: (String) -> Void
+) async throws(GuestError) -> AttackResult {
+    let start = ContinuousClock.now
+    let deadline = start + .seconds(options.timeout)
+    let emulator = try findProgram(options.emulator)
+    guard unsafe access(expectation.kernelPath, R_OK) == 0 else {
+        throw .system(operation: "read", path: expectation.kernelPath, errno: errno)
+    }
+    var options = options
+    options.isVictim = true
+    var memory = try GuestMemory(size: options.memory << 20)
+    let directory = try makeTemporaryDirectory()
+    let console = options.logPath ?? "\(directory)/console"
+    let arguments = Machine.arguments(options, expectation, directory: directory, console: console, ram: memory.path)
+    var result = try await Guardian.with(directory: directory, command: [emulator] + arguments) {
+        guardian throws(GuestError) in
+        try options.firmware.prepare(in: directory)
+        try Initramfs.write(
+            to: Machine.initramfs(options, in: directory), busybox: try staticBusybox(options), modules: [],
+            script: AttackScript.text(reading: attack.target.command))
+        progress("starting QEMU")
+        var machine = try await Machine(guardian, until: deadline)
+        let roots: [PageTables]
+        do throws(Interruption) {
+            progress("running to userspace")
+            roots = try await stopAtReading(&machine, &memory, console, deadline)
+        } catch .cancelled {
+            throw .cancelled
+        } catch {
+            throw .notReady("\(error); its last lines: \(lastLines(read(console), 3).joined(separator: "; "))")
+        }
+        return try await attackStopped(expectation, attack, roots, &machine, memory, console, deadline)
+    }
+    result.seconds = (ContinuousClock.now - start) / .seconds(1)
+    return result
+}
+
+/// Runs the guest until it has said what it sees, and stops it.
+private func stopAtReading(
+    _ machine: inout Machine, _ memory: inout GuestMemory, _ console: String, _ deadline: ContinuousClock.Instant
+) async throws(Interruption) -> [PageTables] {
+    try machine.debugger.go()
+    while AttackScript.readings(in: read(console)).isEmpty {
+        try machine.monitor.stillThere()
+        try await pause(until: deadline, for: .milliseconds(50))
+    }
+    try await machine.debugger.interrupt(until: deadline)
+    return try await machine.survey(&memory, until: deadline)
+}
+
+/// Attacks a guest that is stopped, and watches what becomes of it.
+private func attackStopped(
+    _ expectation: GuestExpectation, _ attack: Attack, _ roots: [PageTables], _ machine: inout Machine,
+    _ memory: borrowing GuestMemory, _ console: String, _ deadline: ContinuousClock.Instant
+) async throws(GuestError) -> AttackResult {
+    let target = attack.target
+    let before = AttackScript.readings(in: read(console))
+    if let known = target.before, let wrong = before.first(where: { $0.text != known }) {
+        throw .unfit("\(target.name): userspace sees '\(wrong.text)', the image has '\(known)' there")
+    }
+    let running = try expectation.running(roots, memory)
+    let tables = roots[0].kernelRoot(topLevel: running.topLevelPageTable, in: memory)
+    let offset = target.address - expectation.table.virtualBase
+    let page = Int(offset / UInt64(pageSize))
+    let place = tables.translate(running.table.virtualBase + offset, in: memory)?.physical
+    var generator = SystemRandomNumberGenerator()
+    let move = attack.move(page: page, running, tables, memory, using: &generator)
+    var aftermath = Aftermath.Verdict(outcome: .notFound, seen: before.last?.text)
+    var written: PhysicalAddress?
+    switch move {
+    case .notFound: break
+    case .refused(let why): aftermath = Aftermath.Verdict(outcome: .refused, seen: before.last?.text, detail: why)
+    case .write(let frame):
+        let address = running.physicalAddress(ofFrame: frame) + UInt64(target.address.offsetInPage)
+        written = address
+        do throws(Interruption) {
+            try await machine.debugger.write(target.payload, at: address, until: deadline)
+            try machine.debugger.go()
+        } catch {
+            throw .unfit("QEMU's debugger port wrote nothing: \(error)")
+        }
+        aftermath = try await Aftermath(last: before.last?.number ?? 0, after: target.after)
+            .watch(console, &machine, until: deadline)
+    }
+    return AttackResult(attack, aftermath, written: written, place: place, page: page, running)
+}
+
+extension AttackResult {
+    /// Puts together what was done and seen, and holds it against the page tables.
+    ///
+    /// - Parameters:
+    ///   - written: the first byte that was.
+    ///   - place: the target's first byte, by the guest's page tables.
+    init(
+        _ attack: Attack, _ verdict: Aftermath.Verdict, written: PhysicalAddress?, place: PhysicalAddress?, page: Int,
+        _ running: GuestExpectation
+    ) {
+        outcome = verdict.outcome
+        target = attack.target.name
+        offsetInFrame = written?.offsetInPage
+        isRightFrame = written != nil && written == place
+        seen = verdict.seen
+        detail = verdict.detail
+        (frames, leaked, reads) =
+            switch attack.method {
+            case .blind, .alias: (attack.frames.count, 0, 0)
+            case .leak(let pages, let includingTarget): (includingTarget ? 1 : attack.frames.count - pages, pages, 0)
+            case .fingerprint(let reads): (attack.frames.count, 0, reads)
+            }
+        let frame = running.table.forward[page]
+        let byTable = running.physicalAddress(ofFrame: Int(frame)) + UInt64(attack.target.address.offsetInPage)
+        contradiction =
+            if place != byTable {
+                "the table and the guest's page tables disagree on where \(target)'s page lies"
+            } else if !attack.frames.contains(Int(frame)) {
+                "\(target)'s page lies in a frame that the plan leaves out"
+            } else if outcome == .hit, !isRightFrame {
+                "userspace sees the attack, which wrote to another frame"
+            } else if outcome == .missed, isRightFrame {
+                "\(target)'s frame was written, and userspace does not see it"
+            } else {
+                nil
+            }
+    }
+}
