@@ -103,7 +103,7 @@ let package = Package(
             dependencies: ["Addressing", "PagePermutation", "SecureRandom", "SecurityEvaluation", "TestSupport"],
             swiftSettings: settings),
         .testTarget(
-            name: "GuestCheckTests", dependencies: ["Addressing", "GuestCheck", "PagePermutation"],
+            name: "GuestCheckTests", dependencies: ["Addressing", "GuestCheck", "PagePermutation", "TestSupport"],
             swiftSettings: settings),
         .testTarget(
             name: "CommandTests", dependencies: ["kperm", "TranslationSimulator", subprocess], swiftSettings: settings),

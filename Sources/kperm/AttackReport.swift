@@ -18,13 +18,16 @@ struct AttackRun {
     init(_ command: EvaluateAttack, _ planned: PlannedAttack) {
         self.command = command
         self.planned = planned
-        if command.json { return }
+    }
+
+    private func introduce() {
         let target = planned.attack.target
-        let order = planned.isPermuted ? "permuted" : "not permuted"
-        print("kernel:     \(planned.release ?? "not Linux"), \(order)")
+        print("kernel:     \(planned.release), \(planned.isPermuted ? "permuted" : "not permuted")")
         print("attack:     \(planned.attack.words)")
         print("predicted:  \(AttackReport.percent(planned.attack.prediction)): \(planned.reason)")
-        if !planned.isEven { print("note:       glued pages fit in fewer places, so this is an approximation") }
+        if !planned.attack.spreadsEvenly {
+            print("note:       glued pages fit in fewer places, so this is an approximation")
+        }
         print("target:     byte \(target.address.offsetInPage.hex) of its page, class \(planned.pageClass)")
     }
 
@@ -39,6 +42,7 @@ struct AttackRun {
         }
         results.append(result)
         if command.json { return }
+        if number == 1 { introduce() }
         let seen = result.seen.map { "userspace sees \($0)" } ?? "userspace said nothing"
         let detail = result.detail.map { ", \($0)" } ?? ""
         print("boot \(number): \(result.outcome.rawValue)\(detail); \(seen) (\(result.seconds.oneDecimal) s)")
@@ -89,7 +93,7 @@ struct AttackReport: Encodable {
         isPermuted = planned.isPermuted
         frames = planned.attack.frames.count
         prediction = planned.attack.prediction
-        predictionIsExact = planned.isEven
+        predictionIsExact = planned.attack.spreadsEvenly
         boots = results.count
         hits = count.hits
         crashed = results.count { $0.outcome == .crashed }

@@ -197,6 +197,9 @@ struct EvaluateAttack: AsyncParsableCommand {
     private func attack(
         _ image: borrowing KernelImage, _ analysis: KernelAnalysis, _ problem: PermutationProblem?
     ) throws -> PlannedAttack {
+        guard let release = analysis.release else {
+            throw CommandFailure.input("\(image.path): not Linux: nothing in it tells what an attack did")
+        }
         let target = try aim.target(in: image, analysis, at: address)
         guard let page = analysis.map.page(of: target.address) else {
             throw CommandFailure.input("\(image.path): \(target.name) (\(target.address)) lies outside the image")
@@ -210,10 +213,15 @@ struct EvaluateAttack: AsyncParsableCommand {
                 .leak(pages: leaked ?? min(1, frames.count - (leaksTarget ? 0 : 1)), includingTarget: leaksTarget)
             case .fingerprint: .fingerprint(reads: reads ?? (frames.count + 1) / 2)
             }
+        let attack = Attack(
+            method, on: target, frames: frames, spreadsEvenly: problem?.spreadsEvenly(page) ?? true)
+        if let problem = attack.problem(imageBase: analysis.map.virtualBase, pageCount: analysis.map.pageCount) {
+            throw CommandFailure.input("\(image.path): \(problem)")
+        }
         return PlannedAttack(
-            attack: Attack(method, on: target, frames: frames), release: analysis.release,
+            attack: attack, release: release,
             pageClass: analysis.classes.first { $0.ranges.contains { $0.contains(page) } }?.name ?? "none",
-            isPermuted: problem != nil, isEven: problem?.spreadsEvenly(page) ?? true)
+            isPermuted: problem != nil)
     }
 
     private func run(_ planned: PlannedAttack, expectation: () throws -> GuestExpectation) async throws {
@@ -226,9 +234,7 @@ struct EvaluateAttack: AsyncParsableCommand {
 /// An attack, and what is known of it beforehand.
 struct PlannedAttack {
     let attack: Attack
-    let release: String?
+    let release: String
     let pageClass: String
     let isPermuted: Bool
-    /// Whether all frames are as likely.
-    let isEven: Bool
 }

@@ -44,6 +44,17 @@ struct MachineArgumentsTests {
         #expect(try value(of: "-initrd", in: arguments) == "/dir,ectory/kexec")
     }
 
+    /// A guest that is attacked has nothing but its memory, and nobody is there to let a waiting stub go on.
+    @Test func guestThatIsAttacked() throws {
+        var options = GuestOptions()
+        options.isVictim = true
+        let arguments = try arguments(
+            options, placement: .live { _ in fatalError() }, userspace: .linux(release: nil))
+        #expect(try value(of: "-append", in: arguments) == "console=ttyS0 loglevel=6 printk.devkmsg=on panic=-1")
+        #expect(try value(of: "-initrd", in: arguments) == "/dir,ectory/initramfs")
+        #expect(!arguments.contains { $0.contains("virtio") || $0.contains("netdev") })
+    }
+
     @Test func processorModelPassesThrough() throws {
         var options = GuestOptions()
         options.cpuModel = "max,la57=off"

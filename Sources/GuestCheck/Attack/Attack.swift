@@ -57,17 +57,20 @@ public struct Attack: Sendable {
 
     public let target: AttackTarget
     public let method: Method
-    /// The frames of the image that may hold the target's page, each as likely: only its own where it is pinned, or the
-    /// kernel not permuted.
+    /// The frames of the image that may hold the target's page: only its own where it is pinned, or the kernel not
+    /// permuted.
     public let frames: [Int]
+    /// Whether each of them is as likely.
+    public let spreadsEvenly: Bool
 
-    public init(_ method: Method, on target: AttackTarget, frames: [Int]) {
+    public init(_ method: Method, on target: AttackTarget, frames: [Int], spreadsEvenly: Bool = true) {
         self.method = method
         self.target = target
         self.frames = frames
+        self.spreadsEvenly = spreadsEvenly
     }
 
-    /// How likely it is to work.
+    /// How likely it is to work; an approximation where the page is not spread evenly.
     public var prediction: Double {
         let count = frames.count
         return switch method {
@@ -78,8 +81,8 @@ public struct Attack: Sendable {
         }
     }
 
-    /// Why this attack cannot be tried on an image with so many pages at `base`; nil when it can.
-    func problem(imageBase base: VirtualAddress, pageCount: Int) -> String? {
+    /// Why this attack cannot be tried on an image of so many pages, linked at `base`; nil when it can.
+    public func problem(imageBase base: VirtualAddress, pageCount: Int) -> String? {
         guard target.address >= base, target.address - base < UInt64(pageCount * pageSize) else {
             return "\(target.name) (\(target.address)) lies outside the image"
         }
@@ -126,7 +129,7 @@ public struct AttackResult: Codable, Equatable, Sendable {
     public let frames: Int
     /// Pages whose place the attacker knew.
     public let leaked: Int
-    /// Frames that the attacker read.
+    /// Frames that the attacker might read.
     public let reads: Int
     /// Why the mapping refused, or how the guest ended.
     public let detail: String?
