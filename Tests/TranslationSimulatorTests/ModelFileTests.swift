@@ -25,9 +25,9 @@ struct ModelFileTests {
             #""entries": 1536, "ways": 12"#, #""entries": 1536, "ways": 8"#,
             "tlbs[5].entries: 1536 entries of 8 ways are 192 sets, which is no power of two"
         ),
-        (#""entries": 128"#, #""entries": 0"#, "tlbs[0].entries: not a whole number from 1 to 4194304"),
-        (#""entries": 128"#, #""entries": 1.5"#, "tlbs[0].entries: not a whole number from 1 to 4194304"),
-        (#""entries": 128"#, #""entries": "128""#, "tlbs[0].entries: not a whole number from 1 to 4194304"),
+        (#""entries": 128"#, #""entries": 0"#, "tlbs[0].entries: not a whole number from 1 to 262144"),
+        (#""entries": 128"#, #""entries": 1.5"#, "tlbs[0].entries: not a whole number from 1 to 262144"),
+        (#""entries": 128"#, #""entries": "128""#, "tlbs[0].entries: not a whole number from 1 to 262144"),
         (#""entries": 128, "#, "", "tlbs[0].entries: missing"),
         (
             #""entries": 128"#, #""entrys": 1, "entries": 128"#,
@@ -55,7 +55,7 @@ struct ModelFileTests {
             "pagingLevels.value: not a whole number from 3 to 4"
         ),
         (
-            #""level": 4, "entries": 2"#, #""level": 3, "entries": 2"#,
+            #""level": 4, "entries": 4"#, #""level": 3, "entries": 4"#,
             "walkCaches[2].level: another walk cache has level 3 already"
         ),
         (
