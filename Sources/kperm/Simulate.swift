@@ -9,5 +9,6 @@ struct Simulate: ParsableCommand {
         commandName: "simulate",
         abstract: "Work out what a permutation does to those who use memory.",
         discussion: "`kperm simulate TRACE` is `kperm simulate run TRACE`.",
-        subcommands: [SimulateRun.self, SimulateModels.self, SimulateDMA.self], defaultSubcommand: SimulateRun.self)
+        subcommands: [SimulateRun.self, SimulateModels.self, SimulateLookups.self, SimulateDMA.self],
+        defaultSubcommand: SimulateRun.self)
 }
