@@ -50,7 +50,7 @@ func model(named name: String) throws -> ProcessorModel {
         if let known = ProcessorModel.known.first(where: { $0.name == name }) {
             return try ProcessorModel(json: Array(known.json.utf8), file: name)
         }
-        return try ProcessorModel(json: readAll(name), file: name)
+        return try ProcessorModel(json: readAll(name, atMost: 1 << 20), file: name)
     } catch let error as ModelError {
         throw CommandFailure.input("\(error)")
     }

@@ -34,6 +34,8 @@ struct SimulateRun: ParsableCommand {
             Memory outside the image is laid out as x86-64 does without KASLR: record traces with nokaslr, or say \
             where the linear map was (--linear-map). It is mapped by --linear-mapping, all else in single pages.
 
+            Buffers and caches are empty when a trace begins, and of a short one that is most of what is counted: with             --warm-up N the first N references fill them and are not counted.
+
             With --no-caches an entry of a page table costs what the model says (walkReference), and the simulation \
             takes a fraction of the time.
             """)
@@ -61,6 +63,9 @@ struct SimulateRun: ParsableCommand {
     @Option(help: ArgumentHelp("How the linear map is mapped: 4K, 2M or 1G.", valueName: "size"))
     var linearMapping = "2M"
 
+    @Option(help: ArgumentHelp("References at the beginning that are not counted.", valueName: "n"))
+    var warmUp = 0
+
     @Flag(inversion: .prefixedNo, help: "Simulate caches, too.")
     var caches = true
 
@@ -72,29 +77,34 @@ struct SimulateRun: ParsableCommand {
         let models = try names.map { try kperm.model(named: $0) }
         let granules = try parsedGranules()
         let space = try parsedSpace()
+        guard warmUp >= 0 else { throw ValidationError("--warm-up takes a number of references, not \(warmUp)") }
         do {
             var reader = try TraceReader(trace)
             let header = reader.header
-            let imageEnd = header.virtualBase.rawValue + header.imageBytes
-            let linear = space.linearMap
-            let gigabyte: UInt64 = 1 << 30
-            guard
-                imageEnd <= linear.lowerBound.rawValue & ~(gigabyte - 1)
-                    || header.virtualBase.rawValue & ~(gigabyte - 1) >= linear.upperBound.rawValue
-            else { throw CommandFailure.input("\(trace): its image lies within the linear map") }
+            if let obstacle = space.obstacle(toImageAt: header.virtualBase, bytes: header.imageBytes) {
+                throw CommandFailure.input("\(trace): at byte 16 of the uncompressed trace: \(obstacle)")
+            }
             let (layouts, sources) = try layouts(granules, header)
             var simulation = Simulation(
                 models: models, layouts: layouts, space: space, withCaches: caches, sites: header.sites.count)
             var batch = TraceBatch()
+            var isWarm = warmUp == 0
             var told = ContinuousClock.now
             while try reader.next(&batch) {
                 do { try simulation.consume(batch) } catch {
                     throw TraceError(trace, at: reader.offset, "cannot be simulated: \(error)")
                 }
+                if !isWarm, simulation.totals.references >= warmUp {
+                    simulation.forgetCounts()
+                    isWarm = true
+                }
                 if ContinuousClock.now - told > .seconds(2) {
                     told = .now
                     progress("\(trace): \(Int(reader.progress * 100)) %, \(simulation.totals.references) references")
                 }
+            }
+            guard simulation.totals.references > 0 || warmUp == 0, isWarm else {
+                throw CommandFailure.input("\(trace): no more than --warm-up \(warmUp) references")
             }
             let report = SimulationReport(
                 trace: trace, header, simulation.totals, simulation.results, names: names, models: models,
@@ -209,6 +219,10 @@ struct SimulateRun: ParsableCommand {
                             + "recorded from another kernel than \(path), whose build id is \(Self.hex(id))")
                 }
             }
+        }
+        let physical = found.physicalBase.rawValue
+        guard physical % UInt64(pageSize) == 0, physical >> 51 == 0 else {
+            throw CommandFailure.input("\(path): damaged: its image would begin at \(found.physicalBase)")
         }
         guard found.pageCount == header.pageCount else {
             throw CommandFailure.input(

@@ -11,6 +11,8 @@ struct SimulationReport: Encodable {
         let workload: String
         let virtualBase: String
         let imageBytes: UInt64
+        /// At the beginning, and not counted.
+        let warmUpReferences: Int
         let references: Int
         let instructions: UInt64
         let skippedInstructions: UInt64
@@ -102,7 +104,8 @@ struct SimulationReport: Encodable {
     ) {
         trace = Trace(
             file: file, workload: header.workload, virtualBase: header.virtualBase.description,
-            imageBytes: header.imageBytes, references: totals.references, instructions: totals.instructions,
+            imageBytes: header.imageBytes, warmUpReferences: command.warmUp, references: totals.references,
+            instructions: totals.instructions,
             skippedInstructions: totals.skippedInstructions, systemCalls: totals.systemCalls,
             siteExecutions: totals.siteExecutions.reduce(0, +),
             sites: zip(header.sites, totals.siteExecutions).filter { $0.1 > 0 }.map {
@@ -114,6 +117,9 @@ struct SimulationReport: Encodable {
             "the linear map is \(command.linearMap ?? "where x86-64 has it without KASLR"), in mappings of "
                 + "\(command.linearMapping); all else outside the image is mapped in single pages, the vmemmap in 2M",
             "kernel mappings are global; a switch of address space forgets user memory and the walk caches",
+            command.warmUp == 0
+                ? "buffers and caches are empty when the trace begins, which weighs the more the shorter it is (--warm-up)"
+                : "buffers and caches are as the first \(command.warmUp) references left them, which are not counted",
             "user mode leaves buffers and caches as they are, for only kernel mode is in the trace",
             "no prefetching, no speculation, no second thread on the core; each processor has the last level to itself",
         ]
@@ -209,15 +215,17 @@ extension ProcessorModel.Number {
 }
 
 extension Double {
-    fileprivate func toDigits(_ digits: Int) -> Double {
+    /// To so many decimals.
+    func toDigits(_ digits: Int) -> Double {
         let scale = (0..<digits).reduce(1.0) { product, _ in product * 10 }
         return (self * scale).rounded() / scale
     }
 
     /// With so many decimals.
-    fileprivate func fixed(_ digits: Int) -> String {
+    func fixed(_ digits: Int) -> String {
         let scale = (0..<digits).reduce(1) { product, _ in product * 10 }
-        let scaled = Int((magnitude * Double(scale)).rounded())
+        // What comes of absurd numbers in a model has no decimals any more.
+        guard let scaled = Int(exactly: (magnitude * Double(scale)).rounded()) else { return description }
         let decimals = String(scaled % scale)
         let sign = self < 0 && scaled > 0 ? "-" : ""
         return "\(sign)\(scaled / scale)." + String(repeating: "0", count: digits - decimals.count) + decimals

@@ -157,7 +157,7 @@ struct Addresses {
 }
 
 /// All of a file, which may be a pipe; `-` is standard input.
-func readAll(_ path: String) throws -> [UInt8] {
+func readAll(_ path: String, atMost limit: Int = 1 << 30) throws -> [UInt8] {
     let name = path == "-" ? "standard input" : path
     let descriptor = path == "-" ? dup(STDIN_FILENO) : unsafe Glibc.open(path, O_RDONLY | O_CLOEXEC)
     guard descriptor >= 0 else {
@@ -174,10 +174,8 @@ func readAll(_ path: String) throws -> [UInt8] {
         }
         if count == 0 { return text }
         text += block[..<count]
-        guard text.count <= longestText else {
-            throw CommandFailure.input("\(name): longer than \(longestText >> 20) MB: split it")
+        guard text.count <= limit else {
+            throw CommandFailure.input("\(name): longer than \(limit >> 20) MB: give a shorter one")
         }
     }
 }
-
-private let longestText = 1 << 30

@@ -217,7 +217,7 @@ struct SimulateRunTests {
         ),
         (
             "--linear-map 0xffff888000000000..0xffffffffc0000000",
-            "trace: its image lies within the linear map"
+            "trace: at byte 16 of the uncompressed trace: its image lies within the linear map"
         ),
         ("--seed 12", "--seed: a seed is 32 bytes, 64 hexadecimal digits; this one has 2"),
     ])

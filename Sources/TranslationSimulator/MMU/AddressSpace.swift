@@ -28,6 +28,23 @@ public struct AddressSpace: Equatable, Sendable {
         self.linearMapping = linearMapping
     }
 
+    /// Whether four levels of page tables reach a page: the sixteen bits of its address above them are all alike.
+    static func isCanonical(page number: UInt64) -> Bool { number >> 35 == 0 || number >> 35 == 1 << 17 - 1 }
+
+    /// Why an image cannot lie at a place; nil where it can.
+    public func obstacle(toImageAt base: VirtualAddress, bytes: UInt64) -> String? {
+        let last = base.rawValue &+ (bytes &- 1)
+        guard Self.isCanonical(page: base.rawValue >> 12), Self.isCanonical(page: last >> 12) else {
+            return "its image lies where four levels of page tables do not reach"
+        }
+        // Whole gigabytes, which may be one mapping.
+        let image = base.rawValue >> 30...last >> 30
+        let linear = linearMap.lowerBound.rawValue >> 30..<linearMap.upperBound.rawValue >> 30
+        if image.overlaps(linear) { return "its image lies within the linear map" }
+        let vmemmap = Self.vmemmap.lowerBound >> 30..<Self.vmemmap.upperBound >> 30
+        return image.overlaps(vmemmap) ? "its image lies within the vmemmap" : nil
+    }
+
     func mapping(ofPage number: UInt64) -> MappingSize {
         let address = number << 12
         if linearMap.lowerBound.rawValue <= address, address < linearMap.upperBound.rawValue { return linearMapping }

@@ -15,11 +15,13 @@ public enum Replacement: String, CaseIterable, Sendable {
 /// Memory of structures; it goes with the last of them.
 @safe final class Arena: @unchecked Sendable {
     private var blocks = unsafe [UnsafeMutableRawPointer]()
+    private(set) var byteCount = 0
 
     func allocate<T: BitwiseCopyable>(_ count: Int, repeating value: T) -> UnsafeMutablePointer<T> {
         let block = UnsafeMutableRawPointer.allocate(
             byteCount: max(1, count) * MemoryLayout<T>.stride, alignment: 64)
         unsafe blocks.append(block)
+        byteCount += max(1, count) * MemoryLayout<T>.stride
         let typed = unsafe block.bindMemory(to: T.self, capacity: count)
         unsafe typed.initialize(repeating: value, count: count)
         return unsafe typed

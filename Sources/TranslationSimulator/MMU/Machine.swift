@@ -170,12 +170,21 @@ public struct Counts: Equatable, Sendable {
     }
 
     var hasCaches: Bool { cacheLevels > 0 }
-    /// The trace touches more memory than there may be page tables for.
-    var isFull: Bool { tables.isFull }
+    /// Why the last page could not be translated.
+    var obstacle: Simulation.Obstacle? { tables.obstacle }
+    /// Of buffers, caches and what is known of the image; page tables grow besides.
+    var structureBytes: Int { arena.byteCount }
+    var tableCount: Int { tables.tableCount }
 
     var counts: Counts {
         Counts(
             fetch: unsafe streams[0], data: unsafe streams[1], cache2Misses: cache2Misses, cache3Misses: cache3Misses)
+    }
+
+    /// Begins to count anew; buffers and caches stay as they are.
+    mutating func forgetCounts() {
+        for stream in 0..<2 { unsafe streams[stream] = StreamCounts() }
+        (cache2Misses, cache3Misses) = (0, 0)
     }
 
     /// Pages in the order they were used, each times two, plus 1 for data. Where a stream stays in a page, one of them
@@ -240,7 +249,7 @@ public struct Counts: Equatable, Sendable {
             }
         }
         let (count, found) = unsafe tables.walk(to: page, from: top, leaf: leaf, addresses)
-        assert(isFull || found == frame(of: page), "the tables and the layout differ")
+        assert(obstacle != nil || found == frame(of: page), "the tables and the layout differ")
         unsafe streams[stream].walkReferences &+= count
         if cacheLevels == 0 {
             unsafe streams[stream].walkCycles += Double(count) * walkReferenceCycles

@@ -6,7 +6,7 @@
 
 import FoundationEssentials
 
-/// Why a model cannot be used.
+/// Why a model, or other JSON, cannot be used.
 public struct ModelError: Error, Equatable, Sendable, CustomStringConvertible {
     public let file: String
     /// Like `tlbs[2].ways`.
@@ -111,7 +111,9 @@ private struct Field {
 }
 
 extension ProcessorModel {
-    private static let mostEntries = 1 << 22
+    /// Of a translation buffer or a walk cache.
+    private static let mostEntries = 1 << 18
+    private static let mostCacheBytes = 1 << 28
     private static let mostWays = 4096
 
     /// Reads a model.
@@ -215,7 +217,7 @@ extension ProcessorModel {
             guard !caches.contains(where: { $0.level == level && $0.streams == streams }),
                 !caches.contains(where: { $0.level == level && level > 1 })
             else { throw members["level"]!.wrong("another cache has level \(level) already") }
-            let bytes = try members["bytes"]!.integer(64...mostEntries * 64)
+            let bytes = try members["bytes"]!.integer(64...mostCacheBytes)
             guard bytes % 64 == 0 else { throw members["bytes"]!.wrong("\(bytes) bytes are no whole lines of 64") }
             let shape = try shape(members, entries: bytes / 64, members["bytes"]!)
             caches.append(Cache(level: level, streams: streams, shape: shape))

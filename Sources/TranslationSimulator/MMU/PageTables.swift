@@ -17,8 +17,8 @@ import Addressing
 
     private let space: AddressSpace
     private var entries: [UInt64] = []
-    /// More memory is touched than there may be tables for.
-    private(set) var isFull = false
+    /// Why a walk came to no page.
+    private(set) var obstacle: Simulation.Obstacle?
 
     init(_ layout: Layout, _ space: AddressSpace) {
         self.space = space
@@ -46,6 +46,10 @@ import Addressing
         var table = 0
         var at = 4
         var count = 0
+        guard AddressSpace.isCanonical(page: number) else {
+            obstacle = .address
+            return (0, 0)
+        }
         while true {
             let place = table << 9 | Int(truncatingIfNeeded: number >> UInt64(9 &* (at &- 1)) & 511)
             if at <= top {
@@ -56,7 +60,7 @@ import Addressing
             if entry & Self.present == 0 {
                 let beyond = (UInt64(1) << UInt64(9 &* (leaf &- 1))) &- 1
                 map(number, space.frame(ofPage: number & ~beyond), level: leaf)
-                if isFull { return (count, 0) }
+                if obstacle != nil { return (count, 0) }
                 entry = entries[place]
             }
             if at == leaf {
@@ -77,7 +81,7 @@ import Addressing
             let place = table << 9 | Int(number >> UInt64(9 * (at - 1)) & 511)
             if entries[place] & Self.present == 0 {
                 guard tableCount < Self.mostTables else {
-                    isFull = true
+                    obstacle = .memory
                     return
                 }
                 entries[place] = (AddressSpace.tables + UInt64(tableCount)) << 12 | Self.present

@@ -4,6 +4,8 @@
 // processor of the machine that was traced has buffers and caches of its own,
 // the last level too.
 
+import Addressing
+
 /// What was counted for one model and one layout, all processors together.
 public struct SimulationResult: Sendable {
     /// Indices of what the simulation was given.
@@ -28,8 +30,9 @@ public struct TraceTotals: Equatable, Sendable {
 
 /// Processors before memory, fed batch by batch.
 public struct Simulation: ~Copyable {
-    /// More would take gigabytes of caches.
     public static let mostProcessors = 64
+    /// Of buffers, caches and page tables, all processors, models and layouts together.
+    public static let mostBytes = 4 << 30
 
     private let models: [ProcessorModel]
     private let layouts: [Layout]
@@ -41,6 +44,9 @@ public struct Simulation: ~Copyable {
     private var machines: [[Machine]] = []
     private var seen: [Int: Int] = [:]
     private var current = 0
+    private var hasBegun = false
+    private let bytesOfProcessor: Int
+    private var bytes: Int
 
     /// - Parameters:
     ///   - withCaches: also simulates caches, where a model has them; all references go through them, those of walks too.
@@ -54,22 +60,30 @@ public struct Simulation: ~Copyable {
         self.withCaches = withCaches
         totals = TraceTotals(siteExecutions: [Int](repeating: 0, count: sites))
         seen[0] = 0
-        machines.append(processor())
+        machines.append(Self.processor(models, layouts, space, withCaches))
+        bytesOfProcessor = machines[0].reduce(0) { $0 + $1.structureBytes + $1.tableCount * pageSize }
+        bytes = bytesOfProcessor
     }
 
-    private func processor() -> [Machine] {
+    private static func processor(
+        _ models: [ProcessorModel], _ layouts: [Layout], _ space: AddressSpace, _ withCaches: Bool
+    ) -> [Machine] {
         models.flatMap { model in layouts.map { Machine(model, $0, space, caches: withCaches) } }
     }
 
     /// What keeps a trace from being simulated.
     public enum Obstacle: Error, Equatable, Sendable, CustomStringConvertible {
-        case processors, memory
+        case processors, memory, address, room
 
         public var description: String {
             switch self {
             case .processors: "more than \(Simulation.mostProcessors) processors"
             case .memory:
                 "it touches more memory than \(PageTables.mostTables) page tables map, which no kernel does: damaged?"
+            case .address: "an address beyond four levels of page tables (record with la57=off): damaged?"
+            case .room:
+                "it takes more than \(Simulation.mostBytes >> 30) GB of buffers, caches and page tables: "
+                    + "simulate fewer models or granules at a time"
             }
         }
     }
@@ -79,16 +93,20 @@ public struct Simulation: ~Copyable {
     /// - Throws: `Obstacle` when the trace asks for more than is simulated.
     public mutating func consume(_ batch: borrowing TraceBatch) throws(Obstacle) {
         totals.references += batch.count
+        hasBegun = hasBegun || batch.count > 0
         totals.instructions &+= batch.instructions
         let references = unsafe batch.references
         for index in machines[current].indices {
+            let tables = machines[current][index].tableCount
             if machines[current][index].hasCaches {
                 unsafe machines[current][index].run(references, batch.count)
             } else {
                 unsafe machines[current][index].translate(batch.pages, batch.pageCount)
             }
-            if machines[current][index].isFull { throw .memory }
+            if let obstacle = machines[current][index].obstacle { throw obstacle }
+            bytes += (machines[current][index].tableCount - tables) * pageSize
         }
+        guard bytes <= Self.mostBytes else { throw .room }
         switch batch.event {
         case .site(let site)?: totals.siteExecutions[site] += 1
         case .systemCall?: totals.systemCalls += 1
@@ -101,16 +119,27 @@ public struct Simulation: ~Copyable {
         }
     }
 
+    /// Begins to count anew, with buffers and caches as what came before has left them.
+    public mutating func forgetCounts() {
+        totals = TraceTotals(
+            processors: totals.processors, siteExecutions: [Int](repeating: 0, count: totals.siteExecutions.count))
+        for processor in machines.indices {
+            for index in machines[processor].indices { machines[processor][index].forgetCounts() }
+        }
+    }
+
     private mutating func goOn(_ number: Int) throws(Obstacle) {
         // The first processor that a trace names is the one it began on.
-        if totals.references == 0, machines.count == 1 { seen = [number: 0] }
+        if !hasBegun, machines.count == 1 { seen = [number: 0] }
         if let known = seen[number] {
             current = known
         } else {
             guard machines.count < Self.mostProcessors else { throw .processors }
+            bytes += bytesOfProcessor
+            guard bytes <= Self.mostBytes else { throw .room }
             current = machines.count
             seen[number] = current
-            machines.append(processor())
+            machines.append(Self.processor(models, layouts, space, withCaches))
         }
         totals.processors = machines.count
     }

@@ -88,7 +88,7 @@ public struct SyntheticWorkload: Sendable {
                             let object = task << 16 | (function & 15) << 2 | choice >> 5 & 3
                             address = linear + Self.hash(object, below: linearPages * 64) << 6
                         case 28: address = linear + Self.hash(next(), below: linearPages * 64) << 6
-                        default: address = 0x7fff_0000_0000 + task << 32 + UInt64(skewed(1 << 10)) << 6
+                        default: address = 0x7000_0000_0000 + task << 32 + UInt64(skewed(1 << 10)) << 6
                         }
                         if choice >> 12 & 3 == 0 {
                             try writer.write(VirtualAddress(address))

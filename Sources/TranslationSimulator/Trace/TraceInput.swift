@@ -34,7 +34,7 @@ import Glibc
     private(set) var bytesRead = 0
 
     init(_ path: String) throws(TraceError) {
-        let descriptor = unsafe Glibc.open(path, O_RDONLY | O_CLOEXEC)
+        let descriptor = unsafe Glibc.open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else {
             throw TraceError(path, "cannot open: \(unsafe String(cString: strerror(errno)))")
         }
