@@ -11,6 +11,7 @@ import TranslationSimulator
 struct SimulateRunTests {
     private struct Report: Decodable {
         struct Trace: Decodable {
+            let warmUpReferences: Int
             let references: Int
             let systemCalls: Int
             let siteExecutions: Int
@@ -194,6 +195,21 @@ struct SimulateRunTests {
                 == "trace: not a trace: it begins neither with kpermtrc nor like a zstd frame")
     }
 
+    /// What fills the buffers is left out of all counts.
+    @Test func warmUp() async throws {
+        let place = try await synthetic()
+        let cold = try await report(place, "--granules", "2M,4K", "--no-caches")
+        let warm = try await report(place, "--granules", "2M,4K", "--no-caches", "--warm-up", "20000")
+        #expect(cold.trace.references - warm.trace.references - 20_000 < 8192)
+        #expect(warm.trace.warmUpReferences == 20_000 && cold.trace.warmUpReferences == 0)
+        let walks = [cold, warm].map { $0.models[0].granules[1].per1000Instructions.imageWalks }
+        #expect(walks[1] < walks[0])
+        let most = cold.trace.references
+        #expect(
+            try await refused(place, ["simulate", "trace", "--warm-up", "\(most + 1)"])
+                == "trace: no more than --warm-up \(most + 1) references")
+    }
+
     /// Single reads in a different gigabyte each would need three tables a read.
     @Test func touchesTooMuch() async throws {
         let place = try Workplace()
@@ -219,6 +235,7 @@ struct SimulateRunTests {
             "--linear-map 0xffff888000000000..0xffffffffc0000000",
             "trace: at byte 16 of the uncompressed trace: its image lies within the linear map"
         ),
+        ("--warm-up=-1", "--warm-up takes a number of references, not -1 (--help explains)"),
         ("--seed 12", "--seed: a seed is 32 bytes, 64 hexadecimal digits; this one has 2"),
     ])
     func badOptions(options: String, message: String) async throws {
