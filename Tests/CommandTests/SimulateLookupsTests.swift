@@ -63,7 +63,7 @@ struct SimulateLookupsTests {
         #expect(try await report(place, "c").places.allSatisfy { $0.objects == nil })
         let text = try await place.kperm("simulate", "lookups", "c", "--audit", "a", "--places", "2").output
         #expect(
-            text.contains("\n  f+0x1     image        10          2.500       5.0  a_page, init_top_pgt\n"), "\(text)")
+            text.contains("\n  f+0x1     image      10          2.500       5.0  a_page, init_top_pgt\n"), "\(text)")
         #expect(text.hasSuffix("\n  and 1 places more (--places)\n"))
     }
 

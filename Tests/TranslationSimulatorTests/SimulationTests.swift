@@ -299,6 +299,11 @@ struct SimulationTests {
         #expect(counts.data.firstLevelMisses == 12 && counts.data.imageFirstLevelMisses == 4)
         // The walk caches are empty again, too: each of the three first walks to a table begins at the top.
         #expect(counts.data.walkReferences == 3 * 4 + 9)
+        // So are the kernel's in larger mappings kept.
+        let block = [Step.read(AddressSpace().linearMap.lowerBound)]
+        let both = try SmallModel(pages: #"["4K", "2M"]"#).model()
+        let blocks = try simulate(both, scattered(64), block + user + [.event(.addressSpace)] + block + user)
+        #expect(blocks.data.firstLevelMisses == 9)
     }
 
     /// Each processor fills buffers of its own, whichever number it has.
