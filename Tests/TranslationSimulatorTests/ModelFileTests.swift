@@ -29,6 +29,7 @@ struct ModelFileTests {
         (#""entries": 128"#, #""entries": 1.5"#, "tlbs[0].entries: not a whole number from 1 to 262144"),
         (#""entries": 128"#, #""entries": "128""#, "tlbs[0].entries: not a whole number from 1 to 262144"),
         (#""entries": 128, "#, "", "tlbs[0].entries: missing"),
+        (#""entries": 128"#, #""entries": 128, "entries": 256"#, "entries: given twice in one object"),
         (
             #""entries": 128"#, #""entrys": 1, "entries": 128"#,
             "tlbs[0].entrys: unknown; here there may be level, streams, pages, entries, ways, replacement, source"

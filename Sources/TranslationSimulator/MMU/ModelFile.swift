@@ -126,6 +126,9 @@ extension ProcessorModel {
         do { root = try JSONDecoder().decode(JSONValue.self, from: Data(json)) } catch {
             throw ModelError(file: file, field: "", what: "not JSON")
         }
+        if let key = Self.repeatedKey(json) {
+            throw ModelError(file: file, field: key, what: "given twice in one object")
+        }
         let top = try Field(file: file, path: "", value: root)
             .members(["title", "pagingLevels", "tlbs", "walkCaches", "caches", "cycles"])
         title = try top["title"]!.text()
@@ -136,6 +139,31 @@ extension ProcessorModel {
         walkCaches = try Self.walkCaches(top["walkCaches"]!, levels: pagingLevels)
         caches = try Self.caches(top["caches"]!)
         cycles = try Self.cycles(top["cycles"]!)
+    }
+
+    /// A key that an object has twice, which JSON does not forbid: one of the values would be lost.
+    private static func repeatedKey(_ json: [UInt8]) -> String? {
+        var keys: [Set<String>] = [[]]
+        var text = ""
+        var index = 0
+        while index < json.count {
+            switch json[index] {
+            case UInt8(ascii: "{"), UInt8(ascii: "["): keys.append([])
+            case UInt8(ascii: "}"), UInt8(ascii: "]"): _ = keys.popLast()
+            case UInt8(ascii: ":"):
+                if !keys.isEmpty, !keys[keys.count - 1].insert(text).inserted { return text }
+            case UInt8(ascii: "\""):
+                let start = index + 1
+                index = start
+                while index < json.count, json[index] != UInt8(ascii: "\"") {
+                    index += json[index] == UInt8(ascii: "\\") ? 2 : 1
+                }
+                text = String(decoding: json[start..<min(index, json.count)], as: UTF8.self)
+            default: break
+            }
+            index += 1
+        }
+        return nil
     }
 
     private static func shape(

@@ -32,7 +32,7 @@ public struct TraceTotals: Equatable, Sendable {
 public struct Simulation: ~Copyable {
     public static let mostProcessors = 64
     /// Of buffers, caches and page tables, all processors, models and layouts together.
-    public static let mostBytes = 4 << 30
+    public static let mostBytes = 2 << 30
 
     private let models: [ProcessorModel]
     private let layouts: [Layout]
