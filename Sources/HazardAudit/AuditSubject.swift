@@ -62,15 +62,25 @@ public struct AuditSubject: Sendable {
     }
 
     /// Whether what lies at an address keeps its frame in every permutation. The end of a range, where nothing lies,
-    /// names the frames before it as a set, which stays.
+    /// and the last byte of one name the frames before as a set, which stays.
     public func stays(_ address: VirtualAddress) -> Bool {
         guard let kernel else { return false }
         guard let page = kernel.map.page(of: address) else { return address == kernel.map.virtualRange.upperBound }
-        if still.contains(page) { return true }
+        if still.contains(page) || isLast(address, kernel) { return true }
         let isMarker = index.covering(address).allSatisfy { $0.size == 0 }
         return isMarker
             && kernel.classes.contains { pageClass in
                 pageClass.ranges.contains { $0.lowerBound == page || $0.upperBound == page }
+            }
+    }
+
+    /// Whether a section, or the pages of a class, end with an address.
+    private func isLast(_ address: VirtualAddress, _ kernel: KernelAnalysis) -> Bool {
+        let end = address + 1
+        if section(at: address)?.range.upperBound == end { return true }
+        return end.offsetInPage == 0
+            && kernel.classes.contains { pageClass in
+                pageClass.ranges.contains { kernel.map.virtualBase + UInt64($0.upperBound * pageSize) == end }
             }
     }
 
@@ -158,6 +168,12 @@ public struct AuditSubject: Sendable {
             return own.starts(with: name.utf8)
                 && (own.count == count || own[own.index(own.startIndex, offsetBy: count)] == UInt8(ascii: "."))
         }
+    }
+
+    /// Where what has a name lies: by symbols, or recovered where a kernel names its functions only.
+    func addresses(named name: String) -> [VirtualAddress] {
+        let named = symbols(named: name).map(\.value)
+        return named.isEmpty ? kernel?.address(of: name).map { [$0] } ?? [] : named
     }
 
     /// Whether a function is a part of another that the compiler moved away.

@@ -132,8 +132,8 @@ private struct FlowSearch {
     private mutating func around(_ targets: Set<VirtualAddress>, withTranslations: Bool) -> [VirtualAddress] {
         var places = References.calls(to: targets, in: subject)
         if withTranslations {
-            for symbol in subject.symbols(named: "phys_base") {
-                places += References.candidates(to: symbol.value, in: subject)
+            for base in subject.addresses(named: "phys_base") {
+                places += References.candidates(to: base, in: subject)
             }
         }
         let reader = CodeReader(subject)

@@ -20,7 +20,7 @@ struct StaticMemory {
         self.subject = subject
         var offsets: [UInt64: Translation] = [:]
         for (name, translation) in Rule.offsets {
-            for symbol in subject.symbols(named: name) { offsets[symbol.value.rawValue] = translation }
+            for address in subject.addresses(named: name) { offsets[address.rawValue] = translation }
         }
         self.offsets = offsets
     }

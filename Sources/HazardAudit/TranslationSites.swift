@@ -65,8 +65,7 @@ public struct TranslationSites: Sendable {
     }
 
     public init(_ subject: AuditSubject) {
-        guard let base = subject.symbols(named: "phys_base").first?.value ?? subject.kernel?.address(of: "phys_base")
-        else { return }
+        guard let base = subject.addresses(named: "phys_base").first else { return }
         let reader = CodeReader(subject)
         var units: [VirtualAddress: CodeUnit] = [:]
         var last: CodeUnit?

@@ -45,11 +45,19 @@ struct ConstraintTests {
     }
 
     /// Of a kernel whose data is one class, with some of its pages pinned by the kernel.
-    private func asked(_ body: String, pinned: Range<Int> = 0..<0, without hidden: String = "") throws -> Asked {
+    private func asked(
+        _ body: String, _ functions: String = "", pinned: Range<Int> = 0..<0, without hidden: String = ""
+    ) throws -> Asked {
         let callees = ["sg_init_one", "slow_virt_to_phys", "_printk", "vmalloc_to_page"].map {
             "FUNCTION(\($0)): ret\nEND(\($0))"
         }
-        let source = "FUNCTION(start): \(body); ret\nEND(start)\n\(callees.joined(separator: "\n"))\n\(Self.data)"
+        let source = """
+            FUNCTION(start): \(body); ret
+            END(start)
+            \(functions)
+            \(callees.joined(separator: "\n"))
+            \(Self.data)
+            """
         let scratch = try Scratch()
         let image = try KernelImage.open(try linkKernel(source, in: scratch))
         let table = try #require(try image.symbolTable())
@@ -101,6 +109,23 @@ struct ConstraintTests {
         // Where functions only have names, the analysis knows where the offset is.
         let recovered = try self.asked(body, without: "phys_base")
         #expect(try recovered.offsets(recovered.constraints.pins) == [Self.crossing])
+    }
+
+    /// One function knows the object, another translates; and the offset may have no name.
+    @Test(arguments: ["", "phys_base"]) func whatACallerHasTranslated(hidden: String) throws {
+        let translate = """
+            FUNCTION(translate): mov $0x80000000, %eax; add %rdi, %rax; add phys_base(%rip), %rax; mov %rax, (%rsi); ret
+            END(translate)
+            """
+        let asked = try asked("mov $crossing, %rdi; call translate", translate, without: hidden)
+        #expect(try asked.offsets(asked.constraints.pins) == [Self.crossing])
+    }
+
+    /// The last byte of what a class has says how far a range goes.
+    @Test func endsOfRanges() throws {
+        func body(_ address: String) -> String { "movabs $PA(\(address)), %rdi; add phys_base(%rip), %rdi" }
+        #expect(try asked(body("first + 16 * 4096 - 1")).constraints.isEmpty)
+        #expect(try asked(body("first + 2 * 4096 - 1")).constraints.pins.map(\.object) == ["crossing+0x5f"])
     }
 
     /// The interface translates by an offset, so the object must stay, whether it crosses a page or not.
