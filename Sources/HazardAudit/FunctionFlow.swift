@@ -32,9 +32,15 @@ struct FunctionFlow {
         self.surroundings = surroundings
         entries = Array(repeating: nil, count: unit.blocks.count)
         var roots: [Int] = []
-        for (i, root) in unit.roots.enumerated() where i == 0 || surroundings.followsUnreached {
-            var state = i == 0 ? MachineState.entry : MachineState()
-            if i > 0 { state[.rsp] = .other }
+        for root in unit.roots {
+            var state = MachineState()
+            if unit.isStart(root) {
+                state = .entry
+            } else if surroundings.followsUnreached {
+                state[.rsp] = .other
+            } else {
+                continue
+            }
             entries[root] = state
             roots.append(root)
         }
@@ -46,15 +52,24 @@ struct FunctionFlow {
                 isSettled = false
                 break
             }
-            for i in unit.blocks[number].range { step(unit.instructions[i], &state) }
-            state.compared = nil
-            for next in unit.blocks[number].successors {
-                if entries[next] == nil {
-                    entries[next] = state
-                    open.insert(next)
-                } else if entries[next]?.merge(state) == true {
-                    open.insert(next)
-                }
+            let block = unit.blocks[number]
+            for i in block.range.dropLast() { step(unit.instructions[i], &state) }
+            bring(state, to: block.instead, &open)
+            step(unit.instructions[block.range.upperBound - 1], &state)
+            bring(state, to: block.next, &open)
+        }
+    }
+
+    private mutating func bring(_ state: MachineState, to blocks: [Int], _ open: inout OpenBlocks) {
+        if blocks.isEmpty { return }
+        var state = state
+        state.compared = nil
+        for next in blocks {
+            if entries[next] == nil {
+                entries[next] = state
+                open.insert(next)
+            } else if entries[next]?.merge(state) == true {
+                open.insert(next)
             }
         }
     }
@@ -189,7 +204,7 @@ struct FunctionFlow {
             var made = value(0)
             for i in operands.indices.dropFirst() { made = Value.made(from: made, value(i)) }
             write(Value.made(from: made))
-        case "push" where operands.count == 1:
+        case "push" where operands.count == 1, "pushfq":
             let pushed = value(0)
             state[.rsp] = state[.rsp].adding(UInt64(bitPattern: -8))
             if let slot = state[.rsp].stackOffset { state.store(pushed, 8, at: slot) }
@@ -197,6 +212,7 @@ struct FunctionFlow {
             let popped = state[.rsp].stackOffset.map { state.load(8, at: $0) } ?? .other
             state[.rsp] = state[.rsp].adding(8)
             write(popped)
+        case "popfq": state[.rsp] = state[.rsp].adding(8)
         case "leave":
             state[.rsp] = state[.rbp].adding(8)
             state[.rbp] = .other

@@ -92,8 +92,8 @@ struct OffsetFlow {
         for (i, read) in reads.enumerated() { numbers[read] = 1 << UInt64(i) }
         self.numbers = numbers
         entries = Array(repeating: nil, count: unit.blocks.count)
-        for (i, root) in unit.roots.enumerated() {
-            entries[root] = OffsetState(stackPointer: i == 0 ? architecture.stackPointer : nil)
+        for root in unit.roots {
+            entries[root] = OffsetState(stackPointer: unit.isStart(root) ? architecture.stackPointer : nil)
         }
         var open = Array(unit.roots.reversed())
         var visits = 0
@@ -103,14 +103,21 @@ struct OffsetFlow {
                 isSettled = false
                 break
             }
-            for i in unit.blocks[number].range { step(unit.instructions[i], &state) { _, _ in } }
-            for next in unit.blocks[number].successors {
-                if entries[next] == nil {
-                    entries[next] = state
-                    open.append(next)
-                } else if entries[next]?.merge(state) == true, !open.contains(next) {
-                    open.append(next)
-                }
+            let block = unit.blocks[number]
+            for i in block.range.dropLast() { step(unit.instructions[i], &state) { _, _ in } }
+            bring(state, to: block.instead, &open)
+            step(unit.instructions[block.range.upperBound - 1], &state) { _, _ in }
+            bring(state, to: block.next, &open)
+        }
+    }
+
+    private mutating func bring(_ state: OffsetState, to blocks: [Int], _ open: inout [Int]) {
+        for next in blocks {
+            if entries[next] == nil {
+                entries[next] = state
+                open.append(next)
+            } else if entries[next]?.merge(state) == true, !open.contains(next) {
+                open.append(next)
             }
         }
     }

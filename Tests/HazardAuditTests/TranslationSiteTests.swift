@@ -114,6 +114,12 @@ struct TranslationSiteTests {
         #expect(found.sites.map(\.translated) == ["rdi", "rdx"])
     }
 
+    /// Code to which nothing leads ends with a jump that might lead anywhere, to itself even.
+    @Test func codeThatOnlyItselfMayLeadTo() throws {
+        let sites = try sites("ret; nop; add phys_base(%rip), %rdi; jmp *%rax")
+        #expect(sites.map(\.kind) == [.register], "\(sites)")
+    }
+
     /// Bytes that are no instructions are said to be skipped, and the rest goes on.
     @Test func codeThatDoesNotDecode() throws {
         let found = TranslationSites(
