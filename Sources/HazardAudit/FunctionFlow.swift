@@ -21,9 +21,14 @@ struct FunctionFlow {
         var followsUnreached = true
     }
 
+    /// What a loop still brings after so many rounds with something new is not told apart any more.
+    private static let patience = 8
+
     let unit: CodeUnit
     private let surroundings: Surroundings
     private(set) var entries: [MachineState?]
+    /// How often a loop brought something new, by block.
+    private var rounds: [Int]
     /// False when paths were too many to follow to the end.
     private(set) var isSettled = true
 
@@ -31,6 +36,7 @@ struct FunctionFlow {
         self.unit = unit
         self.surroundings = surroundings
         entries = Array(repeating: nil, count: unit.blocks.count)
+        rounds = Array(repeating: 0, count: unit.blocks.count)
         var roots: [Int] = []
         for root in unit.roots {
             var state = MachineState()
@@ -54,21 +60,25 @@ struct FunctionFlow {
             }
             let block = unit.blocks[number]
             for i in block.range.dropLast() { step(unit.instructions[i], &state) }
-            bring(state, to: block.instead, &open)
+            bring(state, from: number, to: block.instead, &open)
             step(unit.instructions[block.range.upperBound - 1], &state)
-            bring(state, to: block.next, &open)
+            bring(state, from: number, to: block.next, &open)
         }
     }
 
-    private mutating func bring(_ state: MachineState, to blocks: [Int], _ open: inout OpenBlocks) {
+    private mutating func bring(
+        _ state: MachineState, from block: Int, to blocks: [Int], _ open: inout OpenBlocks
+    ) {
         if blocks.isEmpty { return }
         var state = state
         state.compared = nil
         for next in blocks {
+            let isLoop = open.leadsBack(from: block, to: next)
             if entries[next] == nil {
                 entries[next] = state
                 open.insert(next)
-            } else if entries[next]?.merge(state) == true {
+            } else if entries[next]?.merge(state, widening: isLoop && rounds[next] >= Self.patience) == true {
+                if isLoop { rounds[next] += 1 }
                 open.insert(next)
             }
         }
@@ -314,6 +324,8 @@ private struct OpenBlocks {
         isOpen = Array(repeating: false, count: order.count)
         for root in roots { insert(root) }
     }
+
+    func leadsBack(from block: Int, to next: Int) -> Bool { ranks[next] <= ranks[block] }
 
     mutating func insert(_ block: Int) {
         isOpen[ranks[block]] = true

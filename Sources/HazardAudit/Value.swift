@@ -232,6 +232,16 @@ struct Value: Equatable {
             translation: translation.union(other.translation), isOther: isOther || other.isOther)
     }
 
+    /// The same; with widening, where it begins is lost when the other brings something new.
+    func merged(_ other: Value, widening: Bool) -> Value {
+        var merged = merged(other)
+        if widening, merged != self {
+            merged.roots = [.many]
+            merged.isOther = true
+        }
+        return merged
+    }
+
     /// Plus a number.
     func adding(_ bytes: UInt64) -> Value {
         guard bytes != 0 else { return self }
@@ -318,16 +328,16 @@ struct MachineState: Equatable {
     }
 
     /// Takes in what another path brings; false when nothing is new.
-    mutating func merge(_ other: MachineState) -> Bool {
+    mutating func merge(_ other: MachineState, widening: Bool) -> Bool {
         var isNew = false
         for i in 0..<16 where registers[i] != other.registers[i] {
-            let merged = registers[i].merged(other.registers[i])
+            let merged = registers[i].merged(other.registers[i], widening: widening)
             if merged != registers[i] {
                 registers[i] = merged
                 isNew = true
             }
         }
-        if slots != other.slots, slots.merge(other.slots) { isNew = true }
+        if slots != other.slots, slots.merge(other.slots, widening: widening) { isNew = true }
         return isNew
     }
 }
@@ -369,7 +379,7 @@ struct StackSlots: Equatable {
     }
 
     /// Takes in what another path brings; false when nothing is new.
-    mutating func merge(_ other: StackSlots) -> Bool {
+    mutating func merge(_ other: StackSlots, widening: Bool) -> Bool {
         var isNew = false
         var merged = StackSlots()
         merged.places.reserveCapacity(max(places.count, other.places.count))
@@ -385,7 +395,7 @@ struct StackSlots: Equatable {
             let mine = i < places.count ? places[i] : nil
             let others = j < other.places.count ? other.places[j] : nil
             if let mine, mine == others {
-                add(mine, values[i].merged(other.values[j]), values[i])
+                add(mine, values[i].merged(other.values[j], widening: widening), values[i])
                 (i, j) = (i + 1, j + 1)
             } else if let mine, others.map({ mine < $0 }) ?? true {
                 add(mine, values[i].merged(.other), values[i])
