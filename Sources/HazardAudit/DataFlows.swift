@@ -4,7 +4,7 @@
 // whoever else goes by physical addresses: from the interfaces that Rules.swift
 // names, back through the function that calls them and through its callers.
 
-import Addressing
+public import Addressing
 import Disassembly
 import KernelImage
 
@@ -12,8 +12,10 @@ import KernelImage
 public struct DataFlows: Sendable {
     /// The worst first.
     public private(set) var findings: [FlowFinding] = []
-    /// Functions with too many paths to follow.
+    /// Functions that are too long, or have too many paths to follow.
     public private(set) var skipped: [String] = []
+    /// In how many places code does not decode that was looked at, by function.
+    public private(set) var undecoded: [VirtualAddress: Int] = [:]
     /// Functions that were looked at.
     public private(set) var functions = 0
     private let exposures: [Exposure]
@@ -23,6 +25,7 @@ public struct DataFlows: Sendable {
         search.run()
         functions = search.functions
         skipped = search.skipped.sorted()
+        undecoded = search.undecoded
         exposures = search.found
         findings = findings(in: subject, as: reading)
     }
@@ -60,6 +63,13 @@ private struct FlowSearch {
     /// Whether all of its functions are followed.
     private let isSmall: Bool
     var functions: Int { units.count }
+    var undecoded: [VirtualAddress: Int] {
+        units.mapValues { unit in
+            // Bytes in a row are one place.
+            let bytes = Set(unit.undecoded)
+            return bytes.count { !bytes.contains($0 + .max) }
+        }.filter { $0.value > 0 }
+    }
 
     init(_ subject: AuditSubject) {
         self.subject = subject
@@ -156,7 +166,7 @@ private struct FlowSearch {
         for start in starts {
             guard let unit = units[start] else { continue }
             let events = self.events[start] ?? FunctionEvents(unit, surroundings, subject)
-            guard events.isSettled else {
+            guard events.isSettled, unit.isComplete else {
                 skipped.insert(subject.describe(start))
                 continue
             }

@@ -275,7 +275,7 @@ struct ExposureFinder {
             for store in events.stores {
                 for place in store.place.roots
                 where place.isExact && place.origin == urb.origin && place.form == .address
-                    && (urb.origin != .number || place.offset &- urb.offset < 512)
+                    && place.offset &- urb.offset < 512
                 {
                     let offset = place.offset &- urb.offset
                     fields[offset] = (store.width, fields[offset].map { $0.value.merged(store.value) } ?? store.value)

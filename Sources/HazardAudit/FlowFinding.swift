@@ -85,7 +85,8 @@ struct FlowJudge {
         let length = Length(exposure.length)
         let symbol = subject.index.covering(address).first { $0.size > 0 }
         guard symbol != nil || !section.isWritable else { return nil }
-        let object = symbol.map { $0.value..<$0.end } ?? address..<address + max(length.most ?? 1, 1)
+        let count = min(max(length.most ?? 1, 1), section.range.upperBound - address)
+        let object = symbol.map { $0.value..<$0.end } ?? address..<address + count
         let crosses = Self.crosses(object.lowerBound, object.upperBound - object.lowerBound)
         var (severity, reason): (Rule.Severity, String)
         if section.name.hasPrefix(".data..percpu") {
@@ -153,10 +154,10 @@ struct FlowJudge {
             }
             exact = value.roots.filter { $0.isPlainNumber && $0.isExact && $0.offset < 1 << 32 }.map(\.offset)
             // What begins with 0 says nothing of how few there are.
-            let ranges = value.roots.filter { $0.isPlainNumber && !$0.isExact && $0.span != Root.unbounded }
+            let ranges = value.roots.filter { !$0.isExact && $0.last != nil }
             if !value.isOther, exact.count + ranges.count == value.roots.count, !value.roots.isEmpty {
                 least = (exact + ranges.map(\.offset)).min()
-                most = (exact + ranges.map { $0.offset + $0.span }).max()
+                most = (exact + ranges.compactMap(\.last)).max()
             }
         }
     }
@@ -201,15 +202,19 @@ struct FlowJudge {
         func fits(_ at: VirtualAddress) -> Bool {
             object.contains(at) && object.upperBound - at >= count && found.count < 1 << 16
         }
+        // Down by a distance or up by it is the same to what has no end.
+        let step = start.span == Root.unbounded ? min(start.step, 0 &- start.step) : start.step
         var at = first
         while fits(at), start.span == Root.unbounded || at - first <= start.span {
             found.append(at)
-            at = at + start.step
+            let (next, overflow) = at.rawValue.addingReportingOverflow(step)
+            if overflow { break }
+            at = VirtualAddress(next)
         }
         if start.span == Root.unbounded {
             at = first
-            while at.rawValue >= object.lowerBound.rawValue + start.step, found.count < 1 << 16 {
-                at = VirtualAddress(at.rawValue - start.step)
+            while at >= object.lowerBound, at - object.lowerBound >= step, found.count < 1 << 16 {
+                at = VirtualAddress(at.rawValue - step)
                 if fits(at) { found.append(at) }
             }
         }

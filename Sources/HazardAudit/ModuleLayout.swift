@@ -18,7 +18,10 @@ public struct ModuleRemarks: Sendable, Equatable {
     public var unknown: [UInt32: Int] = [:]
     /// Values that do not fit into their fields.
     public var overflowing = 0
+    /// Symbols that lie outside their section, in part or altogether: they name nothing.
+    public var outside = 0
 
+    /// Relocations.
     public var skipped: Int { misplaced + overflowing + unknown.values.reduce(0, +) }
 }
 
@@ -61,8 +64,8 @@ extension AuditSubject {
                         bytes: layout.bytes[number] ?? [], isExecutable: section.isExecutable,
                         isWritable: section.flags & 1 != 0)
                 },
-            symbols: layout.symbols.filter { range.contains($0.value) }, names: names,
-            index: AddressIndex(layout.symbols, range), kernel: nil, module: layout.remarks,
+            symbols: layout.names.filter { range.contains($0.value) }, names: names,
+            index: AddressIndex(layout.names, range), kernel: nil, module: layout.remarks,
             placement: layout.addresses)
     }
 }
@@ -71,6 +74,11 @@ extension AuditSubject {
 private struct ModuleLayout {
     var sections: [(number: Int, section: Section)] = []
     var addresses: [Int: VirtualAddress] = [:]
+    private var sizes: [Int: UInt64] = [:]
+    /// Symbols that lie outside their section.
+    private var nameless: Set<UInt32> = []
+    /// What is left of the symbols.
+    var names: [Symbol] { symbols.filter { !nameless.contains($0.index) } }
     var bytes: [Int: [UInt8]] = [:]
     var symbols: [Symbol] = []
     var remarks = ModuleRemarks()
@@ -85,6 +93,7 @@ private struct ModuleLayout {
             }
             sections.append((section.index, section))
             addresses[section.index] = end
+            sizes[section.index] = section.size
             if !section.isNoBits {
                 let source = image.file.bytes.extracting(Int(section.offset)..<Int(section.offset + section.size))
                 bytes[section.index] = unsafe source.withUnsafeBytes { unsafe Array($0) }
@@ -102,10 +111,18 @@ private struct ModuleLayout {
                 // Room for what code reads at a symbol and some bytes behind it.
                 end = end + 64
             case let home:
-                symbols.append(
-                    symbol.moved(to: addresses[Int(home)].map { $0 + symbol.value.rawValue } ?? symbol.value))
+                guard let address = addresses[Int(home)] else {
+                    symbols.append(symbol.moved(to: symbol.value))
+                    continue
+                }
+                symbols.append(symbol.moved(to: address + symbol.value.rawValue))
+                let size = sizes[Int(home)] ?? 0
+                if symbol.value.rawValue > size || symbol.size > size - symbol.value.rawValue {
+                    nameless.insert(symbol.index)
+                }
             }
         }
+        remarks.outside = nameless.count
         // One entry for each symbol, of which few are used, if any.
         end = VirtualAddress((end.rawValue + UInt64(pageSize - 1)) & ~UInt64(pageSize - 1))
         offsets = end

@@ -60,13 +60,15 @@ struct StaticMemory {
 
     /// What is in a table that is read by an index: everything, if nobody writes it, or else the addresses.
     private func table(_ root: Root, _ instruction: Instruction) -> Value {
-        guard root.step >= 4, let object = subject.object(at: VirtualAddress(root.offset)),
+        // Elements that follow one another downwards do so upwards, too.
+        let step = root.span == Root.unbounded ? min(root.step, 0 &- root.step) : root.step
+        guard step >= 4, step < 1 << 32, let object = subject.object(at: VirtualAddress(root.offset)),
             let section = subject.section(at: object.lowerBound)
         else { return .other }
         var value = Value(isOther: section.isWritable)
         let span = root.span == Root.unbounded ? object.upperBound.rawValue &- root.offset : root.span + 1
-        if span / root.step > Self.limit { value.isOther = true }
-        for distance in stride(from: 0, to: min(span, root.step * UInt64(Self.limit)), by: Int(root.step)) {
+        if span / step > Self.limit { value.isOther = true }
+        for distance in stride(from: 0, to: min(span, step * UInt64(Self.limit)), by: Int(step)) {
             let address = root.offset &+ distance
             guard object.contains(VirtualAddress(address)) else { break }
             if let number = initial(address, instruction.width),

@@ -57,7 +57,9 @@ struct Root: Hashable {
     static func number(_ value: UInt64) -> Root { Root(offset: value) }
 
     /// All numbers up to one.
-    static func upTo(_ last: UInt64, step: UInt64 = 1) -> Root { Root(offset: 0, step: step, span: last) }
+    static func upTo(_ last: UInt64, step: UInt64 = 1) -> Root {
+        Root(offset: 0, step: last == 0 ? 0 : step, span: last)
+    }
 
     var isExact: Bool { step == 0 }
 

@@ -90,7 +90,10 @@ public struct Symbol: Equatable, Sendable {
 
     /// In bytes.
     public var size: UInt64 { UInt64(byteCount) }
-    public var end: VirtualAddress { value + size }
+    public var end: VirtualAddress {
+        let (end, overflow) = value.rawValue.addingReportingOverflow(size)
+        return VirtualAddress(overflow ? .max : end)
+    }
 
     /// The same symbol somewhere else, as when a relocatable object gets addresses.
     public func moved(to value: VirtualAddress) -> Symbol {

@@ -210,17 +210,25 @@ struct FlowReport: Encodable {
     let reading: FlowReading
     let functions: Int
     let findings: [Finding]
-    /// Functions with too many paths to follow.
+    /// Functions that are too long, or have too many paths to follow.
     let skippedFunctions: [String]
+    /// Places in the code that was looked at that do not decode, and functions that have some.
+    let undecodedPlaces: Int
+    let undecodedFunctions: Int
     /// Relocations of a module that could not be carried out.
     let skippedRelocations: Int
+    /// Symbols of a module that lie outside their section.
+    let skippedSymbols: Int
 
     init(_ flows: DataFlows, _ places: SourcePlaces, _ subject: AuditSubject, as reading: FlowReading) {
         self.reading = reading
         functions = flows.functions
         findings = flows.findings.map { Finding($0, places.lines[$0.site]) }
         skippedFunctions = flows.skipped
+        undecodedPlaces = flows.undecoded.values.reduce(0, +)
+        undecodedFunctions = flows.undecoded.count
         skippedRelocations = subject.module?.skipped ?? 0
+        skippedSymbols = subject.module?.outside ?? 0
     }
 
     func print(showsSafe: Bool = true) {
@@ -234,8 +242,16 @@ struct FlowReport: Encodable {
                 "    \(finding.rule), by \(finding.path.joined(separator: " -> "))"
                     + (finding.source.map { " (\($0))" } ?? ""))
         }
-        for function in skippedFunctions { Swift.print("  skipped: \(function): too many paths") }
-        if skippedRelocations > 0 { Swift.print("  skipped: \(skippedRelocations) relocations") }
+        for function in skippedFunctions { Swift.print("  skipped: \(function): too long, or too many paths") }
+        if undecodedPlaces > 0 {
+            Swift.print(
+                "  skipped: \(undecodedPlaces) places in \(undecodedFunctions) functions: the code there does not decode"
+            )
+        }
+        if skippedRelocations > 0 {
+            Swift.print("  skipped: \(skippedRelocations) relocations: damaged, or of an unknown type")
+        }
+        if skippedSymbols > 0 { Swift.print("  skipped: \(skippedSymbols) symbols: they lie outside their sections") }
     }
 
     /// Whether a finding is as bad as asked for.

@@ -8,7 +8,7 @@ import TestSupport
 @testable import HazardAudit
 
 /// Objects that fixtures pass around: `crossing` over a page, `inside` one, both 200 bytes; `wide` over three pages.
-private let objects = """
+let moduleObjects = """
 
     #define FUNCTION(name) .globl name; .type name, @function; name
     #define END(name) .size name, . - name
@@ -42,7 +42,7 @@ func module(_ bytes: [UInt8]) throws -> AuditSubject {
 }
 
 /// Lays out code with the objects above.
-func module(_ assembler: String) throws -> AuditSubject { try module(assemble(objects + assembler)) }
+func module(_ assembler: String) throws -> AuditSubject { try module(assemble(moduleObjects + assembler)) }
 
 extension AuditSubject {
     /// The worst that is said of each object.
