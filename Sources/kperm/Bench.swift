@@ -34,7 +34,7 @@ struct Bench: ParsableCommand {
             Exit status: 0, whatever was measured.
             """)
 
-    @Argument(help: "A permuted vmlinux, or a translation table in its binary form.", completion: .file())
+    @Argument(help: "A permuted vmlinux, or a translation table as `kperm table` writes it.", completion: .file())
     var out: String?
 
     @Option(help: ArgumentHelp("Draw a table of so many pages. (default: 10288)", valueName: "count"))
@@ -105,7 +105,7 @@ struct Bench: ParsableCommand {
     }
 
     private func table(of path: String) throws -> TranslationTable {
-        if let table = try binaryTable(path) { return table }
+        if let table = try tableFile(path) { return table }
         if try isCompressed(path) { throw liveTableOnly(path) }
         return try attempt { () throws(RewriteError) in try PermutedImage.open(path).table }
     }

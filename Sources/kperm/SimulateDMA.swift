@@ -35,14 +35,19 @@ struct SimulateDMA: ParsableCommand {
               0xffffffff82001f00  0x200   to
 
               kperm simulate dma vmlinux.kperm transfers.txt
-              kperm boot vmlinux.kperm --audit --transfers seen.txt; kperm simulate dma vmlinux.kperm seen.txt
+              kperm boot vmlinuz --audit --transfers seen.txt --table table
+              kperm simulate dma table seen.txt --symbols vmlinuz --as untranslated
               echo 'sector_buffer 512 from' | kperm simulate dma vmlinux.kperm -
+
+            A list that `kperm boot` recorded holds frames, each at the address that a linear mapping has there, so \
+            untranslated is what the device did. What is there is said by what the image had there: of memory that the \
+            kernel has freed since, which the list says behind the #, no transfer is wrong.
 
             Memory outside the image is taken as linear, as the heap is: a transfer there needs one segment, and is \
             said to be outside. (Memory of modules is not linear, permuted or not; this command knows nothing of it.)
 
-            OUT may also be a table in its binary form; of a vmlinuz, whose table is in the running kernel only, that \
-            is the only way. Names then come from --symbols:
+            OUT may also be a table in any form that `kperm table` writes; of a vmlinuz, whose table is in the running \
+            kernel only, that is the only way. Names then come from --symbols:
 
               kperm table --from-memory ram --format bin -o table
               kperm simulate dma table transfers.txt --symbols vmlinuz
@@ -51,7 +56,7 @@ struct SimulateDMA: ParsableCommand {
             transfer to look at.
             """)
 
-    @Argument(help: "A permuted image, or a translation table in its binary form.", completion: .file())
+    @Argument(help: "A permuted image, or a translation table as `kperm table` writes it.", completion: .file())
     var out: String
 
     @Argument(help: "The list of transfers; - for standard input.", completion: .file())
@@ -128,7 +133,7 @@ struct SimulateDMA: ParsableCommand {
     private var listName: String { transfers == "-" ? "standard input" : transfers }
 
     private func open() throws -> (TranslationTable, ImageNames) {
-        if let table = try binaryTable(out) {
+        if let table = try tableFile(out) {
             guard let symbols else { return (table, ImageNames()) }
             return (table, try names(from: symbols, table))
         }

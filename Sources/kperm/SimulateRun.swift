@@ -28,7 +28,7 @@ struct SimulateRun: ParsableCommand {
               kperm simulate run trace.zst --model all --table vmlinux.kperm
               kperm simulate run trace.zst --granules 2M,4K --no-caches --json
 
-            --table gives a permutation that was drawn: OUT, or its table in the binary form. It stands for its own \
+            --table gives a permutation that was drawn: OUT, or its table. It stands for its own \
             granule; the others are drawn from --seed, in one class of all pages.
 
             Memory outside the image is laid out as x86-64 does without KASLR: record traces with nokaslr, or say \
@@ -43,7 +43,7 @@ struct SimulateRun: ParsableCommand {
     @Argument(help: "A trace.", completion: .file())
     var trace: String
 
-    @Option(help: "A permuted image, or a translation table in its binary form.", completion: .file())
+    @Option(help: "A permuted image, or a translation table as `kperm table` writes it.", completion: .file())
     var table: String?
 
     @Option(
@@ -201,7 +201,7 @@ struct SimulateRun: ParsableCommand {
     private func openTable(_ header: TraceHeader) throws -> TranslationTable? {
         guard let path = table else { return nil }
         let found: TranslationTable
-        if let file = try binaryTable(path) {
+        if let file = try tableFile(path) {
             found = file
         } else {
             if try isCompressed(path) { throw liveTableOnly(path) }

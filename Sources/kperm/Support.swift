@@ -43,6 +43,9 @@ func openImage(_ path: String) throws -> KernelImage {
     do {
         return try KernelImage.open(path)
     } catch {
+        if let file = try? MappedFile.open(path), let codec = Codec(detecting: file.bytes) {
+            throw CommandFailure.input("\(path): compressed with \(codec.rawValue): unpack it first")
+        }
         throw CommandFailure.input("\(error)")
     }
 }
@@ -57,10 +60,11 @@ func isCompressed(_ path: String) throws -> Bool {
     }
 }
 
-/// The translation table, if that is what a file begins with.
-func binaryTable(_ path: String) throws -> TranslationTable? {
+/// The translation table, if a file is one in a form that `kperm table` writes.
+func tableFile(_ path: String) throws -> TranslationTable? {
     do {
         let file = try MappedFile.open(path)
+        if TranslationTable.isText(file.bytes) { return try TranslationTable(readingText: file.bytes) }
         guard file.byteCount >= 8, file.bytes.load(0, as: UInt64.self) == TableLookup.magic else { return nil }
         return try TranslationTable(reading: file.bytes)
     } catch let error as TableError {

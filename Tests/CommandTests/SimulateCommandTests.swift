@@ -92,6 +92,11 @@ struct SimulateCommandTests {
         #expect(try await place.kperm("table", "permuted-segments", "--format", "bin", "-o", "table").status == 0)
         let named = try await place.kperm("simulate", "dma", "table", "list", "--symbols", "sample")
         #expect(named.status == 0 && named.output == image.output)
+        for format in ["json", "c", "asm"] {
+            #expect(try await place.kperm("table", "permuted-segments", "--format", format, "-o", format).status == 0)
+            let outcome = try await place.kperm("simulate", "dma", format, "list", "--symbols", "sample")
+            #expect(outcome.status == 0 && outcome.output == image.output, "\(format): \(outcome.error)")
+        }
         let nameless = try await place.kperm("simulate", "dma", "table", "list")
         #expect(nameless.status == 0 && nameless.output.contains("nothing with a name"))
         #expect(

@@ -46,6 +46,28 @@ struct TableFormatTests {
         #expect(form.physicalBase == "0x123456000" && form.virtualBase == "0xffffffff81000000")
     }
 
+    @Test(arguments: [TableFormat.json, .c, .asm])
+    func textIsReadBack(format: TableFormat) throws {
+        let table = try table()
+        let text = table.formatted(as: format)
+        let isText = unsafe TranslationTable.isText(text.span.bytes)
+        #expect(isText)
+        let again = unsafe try TranslationTable(readingText: text.span.bytes)
+        #expect(again.forward == table.forward && again.inverse == table.inverse)
+        #expect(again.virtualBase == table.virtualBase && again.physicalBase == table.physicalBase)
+        #expect(again.isBaked == (format != .json))
+        // Without any part that counts, or with another number somewhere, it is none.
+        let whole = String(decoding: text, as: UTF8.self)
+        for (part, other) in [("28", "27"), ("28", "29"), ("28", "-"), ("0x123456000", "no"), ("29", "30")] {
+            let damaged = Array(whole.replacing(part, with: other, maxReplacements: part == "28" ? 1 : .max).utf8)
+            #expect(throws: TableError.self) { unsafe try TranslationTable(readingText: damaged.span.bytes) }
+        }
+        for count in stride(from: 0, to: text.count - 200, by: 3) {
+            let part = Array(text.prefix(count))
+            #expect(throws: TableError.self) { unsafe try TranslationTable(readingText: part.span.bytes) }
+        }
+    }
+
     @Test func cHeader() throws {
         let program = """
             #include "table.h"
