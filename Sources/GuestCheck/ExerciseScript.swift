@@ -18,6 +18,7 @@ enum ExerciseScript {
         let parts = [
             mounting, watchesTransfers ? Transfers.watching : "", loading,
             extent.hibernates ? Hibernation.resuming : "", kernelAndDevices,
+            watchesTransfers ? Transfers.reading : "",
             extent.hibernates ? Hibernation.script : "", tracing,
             isVmlinux ? "vmlinux=yes\n" : "", PowerLooks.script, HelperLooks.script,
             SelfTests.script, extent.testsAtLength ? SelfTests.atLength : "",

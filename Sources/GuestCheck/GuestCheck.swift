@@ -161,7 +161,10 @@ private func judge(
             result.checks.append(check)
             result.notes = bytes
         }
-        if case .known(let known) = look { result.transfers = Transfers.parse(read(console), known.table) }
+        if case .known(let known) = look {
+            result.transfers = Transfers.parse(read(console), known.table)
+            result.table = known.table.bytes
+        }
         if let look = second.look { result.looks.append(look) }
         result.checks += second.checks
         result.checks.insert(GuestResult.Check(name: "boot", outcome: .pass, detail: "reached \(goal)"), at: 0)

@@ -42,6 +42,8 @@ public struct GuestResult: Codable, Equatable, Sendable {
     public var notes: [UInt8]?
     /// Transfers that touch the image, where the guest was asked for them.
     public var transfers: [Transfer] = []
+    /// The table of the kernel that they were seen in, as in its memory.
+    public var table: [UInt8]?
     /// Why the exercise was a reduced one; nil when it was complete.
     public var reducedBecause: String?
     /// Wall time of the whole, in seconds.

@@ -83,6 +83,7 @@ struct Machine: ~Copyable {
                 "-netdev", "user,id=net,restrict=on,tftp=\(escaped(directory))/tftp",
                 "-device", "virtio-net-pci,netdev=net,romfile=\(platform)",
             ]
+            if options.watchesTransfers { arguments += Transfers.listDevice(disk: "\(escaped(directory))/disk") }
             if options.exercise.needsScratch {
                 arguments += [
                     "-drive", "if=none,id=scratch,format=raw,file=\(escaped(PreparedExercise.scratch(in: directory)))",

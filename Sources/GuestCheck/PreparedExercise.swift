@@ -39,6 +39,10 @@ struct PreparedExercise {
                 let found = try KernelModules.find([name], in: source, release: release)
                 if !found.isEmpty { onDemand[name] = found }
             }
+            if options.watchesTransfers {
+                let found = try KernelModules.find([Transfers.module], in: source, release: release)
+                if !found.isEmpty { onDemand[Transfers.module] = found }
+            }
             crashModules = try KernelModules.find(CrashDump.modules, in: source, release: release)
         }
         var crashFiles: [String: [UInt8]] = [:]
@@ -73,6 +77,7 @@ struct PreparedExercise {
             try writeFile(path, try readFile("/dev/urandom", limit: size))
             let digest = try await output(of: busybox, ["sha256sum", path]).prefix(64)
             exercise.expected[name] = String(digest)
+            if name == "virtio-blk", options.watchesTransfers { exercise.expected[Transfers.module] = String(digest) }
         }
         return exercise
     }

@@ -94,6 +94,11 @@ struct Boot: AsyncParsableCommand {
         completion: .file())
     var transfers: String?
 
+    @Option(
+        help: "With --audit: write the translation table of this boot here, in its binary form; it is a secret.",
+        completion: .file())
+    var table: String?
+
     @Flag(help: "Print JSON.")
     var json = false
 
@@ -105,6 +110,7 @@ struct Boot: AsyncParsableCommand {
             throw ValidationError("--modules \(modules): no such directory")
         }
         if transfers != nil, !audit { throw ValidationError("--transfers goes with --audit") }
+        if table != nil, !audit { throw ValidationError("--table goes with --audit") }
         if audit, `repeat` != nil || kexec != nil {
             throw ValidationError("--audit makes one image of its own: not with --repeat or --kexec")
         }

@@ -74,10 +74,13 @@ extension Boot {
         }
         let transfers = result.transfers.map { BootAuditReport.ImageTransfer($0, subject, kernel.map) }
         let report = BootAuditReport(sites, instrumentation, seen, transfers, subject)
+        let live = result.table.flatMap { unsafe try? TranslationTable(reading: $0.span.bytes) }
         if let list = self.transfers {
-            let lines = transfers.sorted { $0.offset < $1.offset }.compactMap { $0.line(kernel.map) }.joined()
+            let base = live?.virtualBase ?? kernel.map.virtualBase
+            let lines = transfers.sorted { $0.offset < $1.offset }.compactMap { $0.line(from: base) }.joined()
             try attempt { () throws(RewriteError) in try writeSecret(Array(lines.utf8), to: list) }
         }
+        if let table, let live { try attempt { () throws(RewriteError) in try writeSecret(live.bytes, to: table) } }
         if json {
             try printJSON(AuditedBootReport(boot: BootReport(result), translations: report))
         } else {
@@ -155,13 +158,15 @@ struct BootAuditReport: Encodable {
             reason = seen.reason
         }
 
-        /// For a list, at the address that a linear mapping has there; nil for one that moves no data.
-        func line(_ map: PageMap) -> String? {
+        /// For a list, at the address that a linear mapping of an image from `base` on has there; nil for one that moves no
+        /// data.
+        func line(from base: VirtualAddress) -> String? {
             guard direction < 3 else { return nil }
             let directions: [TranslationSimulator.Transfer.Direction] = [.both, .to, .from]
+            let comment = "\(function), \(object), \(count) times, \(end.rawValue): \(reason)"
             return TranslationSimulator.Transfer(
-                address: map.virtualBase + offset, byteCount: size, direction: directions[direction]
-            ).map { TransferList.line($0, comment: "\(function), \(object), \(count) times") }
+                address: base + offset, byteCount: size, direction: directions[direction]
+            ).map { TransferList.line($0, comment: comment) }
         }
     }
 

@@ -86,7 +86,23 @@ struct TransferTests {
             ])
         let check = try #require(Exercise(parsing: log).checks.first)
         #expect(check.outcome == .pass)
-        #expect(check.detail.hasPrefix("3 pages, 1 lists (0 of more than 4"))
+        #expect(check.detail.hasPrefix("3 pages, 1 lists (0 of more than 36"))
+    }
+
+    /// A read-ahead's list is longer than what was first thought of; what does not fit is counted.
+    @Test func longListsAreTold() async throws {
+        func list(_ count: Int) -> String {
+            let entries = (0..<36).map { i in
+                "page\(i)=\(page(i == 0x11 ? 0x2a07 : 0x5000)) offset\(i)=0x0 size\(i)=0x1000"
+            }
+            return "  cat-70 [000] ..... 4.6: list: (dma_map_sg_attrs+0x0/0x20) count=0x\(String(count, radix: 16)) "
+                + "direction=0x2 \(entries.joined(separator: " ")) \(Self.base)"
+        }
+        let given = ask(0x5000, 0x10, 0x600, gives: 0x500_0010)
+        let log = try await told(given + [list(0x11), list(0x12), list(0x24), list(0x25)])
+        #expect(log.contains("kperm-transfer: dma_map_sg_attrs 44068864 4096 2 3\n"), "\(log)")
+        let check = try #require(Exercise(parsing: log).checks.first)
+        #expect(check.detail.hasPrefix("1 pages, 4 lists (1 of more than 36"), "\(check.detail)")
     }
 
     /// Events that were lost, and a `struct page` of another size.
