@@ -71,6 +71,19 @@ private struct RuleCase: Sendable, CustomTestStringConvertible {
         RuleCase(
             "remap_pfn_range", each(translate + "; shr $12, %rax; mov %rax, %rdx; call remap_pfn_range"), image: found,
             module: both),
+        RuleCase("dma_map_page", each(translate + "; mov %rax, %rsi; call dma_map_phys"), image: found, module: both),
+        RuleCase("memremap", each(translate + "; mov %rax, %rdi; call memremap"), image: found, module: both),
+        RuleCase("memremap", each(translate + "; mov %rax, %rdx; call memremap"), image: [:], module: [:]),
+        RuleCase("iommu_map", each(translate + "; mov %rax, %rdx; call iommu_map"), image: found, module: both),
+        RuleCase(
+            "remap_pfn_range", each(translate + "; shr $12, %rax; mov %rax, %rdx; call vmf_insert_pfn"), image: found,
+            module: both),
+        RuleCase(
+            "bio_add_page", each("mov $OBJECT, %rsi; mov $200, %edx; call bio_add_virt_nofail"), image: found,
+            module: both),
+        RuleCase(
+            "blk_rq_map_kern", each("mov $OBJECT, %rsi; mov $200, %edx; call blk_rq_map_kern"), image: harmless,
+            module: both),
         RuleCase("vm_insert_page", each(page + "; mov %rax, %rdx; call vm_insert_page"), image: harmless, module: both),
         RuleCase(
             "usb_control_msg", each("push $1000; push $200; push $OBJECT; call usb_control_msg; add $24, %rsp"),
