@@ -144,7 +144,7 @@ struct SimulateRun: ParsableCommand {
 
     /// What each layout's order comes from.
     private func layouts(_ granules: [Granule], _ header: TraceHeader) throws -> ([Layout], [String]) {
-        let table = try openTable(header)
+        let table = try table.map { try translationTable($0, fitting: trace, header) }
         let within = header.virtualBase.rawValue & (1 << 21 - 1)
         let physical = table?.physicalBase ?? PhysicalAddress(0x100_0000 + within)
         let tableGranule = table.map { Self.granule(of: $0.forward) }
@@ -196,48 +196,5 @@ struct SimulateRun: ParsableCommand {
             if isWhole { return granule }
         }
         return .page4K
-    }
-
-    private func openTable(_ header: TraceHeader) throws -> TranslationTable? {
-        guard let path = table else { return nil }
-        let found: TranslationTable
-        if let file = try tableFile(path) {
-            found = file
-        } else {
-            if try isCompressed(path) { throw liveTableOnly(path) }
-            let permuted = try attempt { () throws(RewriteError) in try PermutedImage.open(path) }
-            found = permuted.table
-            if let note = permuted.image.notes().first(where: { $0.owner == "GNU" && $0.type == 3 }),
-                !header.buildID.isEmpty
-            {
-                let bytes = permuted.image.file.bytes
-                var id = note.descriptor.map { bytes.load($0, as: UInt8.self) }
-                while id.last == 0 { id.removeLast() }
-                guard id == header.buildID else {
-                    throw CommandFailure.input(
-                        "\(trace): at byte 48 of the uncompressed trace: build id \(Self.hex(header.buildID)): "
-                            + "recorded from another kernel than \(path), whose build id is \(Self.hex(id))")
-                }
-            }
-        }
-        let physical = found.physicalBase.rawValue
-        guard physical % UInt64(pageSize) == 0, physical >> 51 == 0 else {
-            throw CommandFailure.input("\(path): damaged: its image would begin at \(found.physicalBase)")
-        }
-        guard found.pageCount == header.pageCount else {
-            throw CommandFailure.input(
-                "\(trace): its image has \(header.pageCount) pages, and the table in \(path) has \(found.pageCount): "
-                    + "recorded from another kernel")
-        }
-        guard (found.virtualBase.rawValue ^ header.virtualBase.rawValue) & (1 << 21 - 1) == 0 else {
-            throw CommandFailure.input(
-                "\(trace): its image is at \(header.virtualBase), and the table in \(path) is for \(found.virtualBase): "
-                    + "KASLR moves in steps of 2M, so it was recorded from another kernel")
-        }
-        return found
-    }
-
-    private static func hex(_ bytes: [UInt8]) -> String {
-        bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
     }
 }
