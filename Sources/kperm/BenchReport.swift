@@ -14,6 +14,7 @@ struct BenchReport: Encodable {
         let caches: LookupTiming.Caches
         let ticks: Percentiles
         let nanoseconds: Percentiles
+        let cycles: Percentiles
     }
 
     struct Mapping: Encodable {
@@ -22,9 +23,11 @@ struct BenchReport: Encodable {
         let pattern: String
         let ticks: Percentiles
         let nanoseconds: Percentiles
+        let cycles: Percentiles
     }
 
     let file: String?
+    let trace: String?
     let processor: String
     let clock: TickClock
     let pages: Int
@@ -36,9 +39,17 @@ struct BenchReport: Encodable {
     /// By which means pages of 2 MB were got, or why there are none.
     var largePages = ""
     private(set) var mappings: [Mapping] = []
+    /// Over which orders intervals are given, or why there are none.
+    private(set) var ordersOf: String
+    private(set) var orders: [OrderSpread] = []
 
-    init(file: String?, _ table: TranslationTable, _ clock: TickClock, _ strategies: [LookupSize]) {
+    init(
+        file: String?, trace: String?, _ table: TranslationTable, _ clock: TickClock, _ strategies: [LookupSize]
+    ) {
         self.file = file
+        self.trace = trace
+        ordersOf =
+            file == nil ? "one order: no others were asked for" : "one order, the file's: give --pages to draw several"
         self.clock = clock
         self.strategies = strategies
         processor = processorName() ?? "unknown processor"
@@ -50,7 +61,7 @@ struct BenchReport: Encodable {
         lookups += timings.map {
             Lookup(
                 strategy: $0.strategy, pattern: $0.pattern, kind: $0.kind, caches: $0.caches, ticks: $0.ticks,
-                nanoseconds: $0.ticks.nanoseconds(clock))
+                nanoseconds: $0.ticks.nanoseconds(clock), cycles: $0.ticks.cycles(clock))
         }
     }
 
@@ -59,8 +70,14 @@ struct BenchReport: Encodable {
         mappings = timings.map {
             Mapping(
                 mapping: $0.mapping, reference: $0.reference, pattern: $0.pattern, ticks: $0.ticks,
-                nanoseconds: $0.ticks.nanoseconds(clock))
+                nanoseconds: $0.ticks.nanoseconds(clock), cycles: $0.ticks.cycles(clock))
         }
+    }
+
+    mutating func add(_ orders: [OrderSpread], of count: Int) {
+        ordersOf =
+            "\(count) orders drawn alike; random pages, caches warm, batches of 1,024; 95 % intervals of the mean"
+        self.orders = orders
     }
 
     mutating func check(_ timings: [LookupTiming], _ comparisons: [CComparison]) {
@@ -71,9 +88,10 @@ struct BenchReport: Encodable {
     func print() {
         Swift.print("processor: \(processor)")
         Swift.print(
-            "clock:     \(clock.ticksPerNanosecond.digits(3)) ticks of the time-stamp counter a nanosecond; reading it "
-                + "twice costs \(clock.overhead), taken off")
+            "clock:     \(clock.ticksPerNanosecond.digits(3)) ticks of the time-stamp counter a nanosecond, "
+                + "\(clock.cyclesPerTick.digits(2)) cycles a tick; reading it twice costs \(clock.overhead), taken off")
         Swift.print("table:     \(file.map { "\($0), " } ?? "")\(pages) pages, \(movedPages) of them moved")
+        if let trace { Swift.print("trace:     \(trace)") }
         Swift.print("\n" + "strategy".left(28) + "bytes".right(10) + "cache lines a lookup".right(22))
         for size in strategies {
             Swift.print(
@@ -81,7 +99,8 @@ struct BenchReport: Encodable {
         }
         printLookups()
         printMappings()
-        Swift.print("\nratio, uniform, caches warm")
+        printOrders()
+        Swift.print("\nratio, uniform, caches warm, batches of 1,024")
         for check in checks {
             let limit = "\(check.atLeast ? "at least" : "at most") \(check.limit.digits(1))"
             Swift.print(
@@ -120,6 +139,24 @@ struct BenchReport: Encodable {
                 Swift.print(
                     small.pattern.left(28) + row(small.ticks, small.nanoseconds) + row(large.ticks, large.nanoseconds))
             }
+        }
+    }
+
+    private func printOrders() {
+        guard !orders.isEmpty else { return }
+        Swift.print(
+            "\n\(ordersOf)\n" + "strategy".left(28) + "bytes".right(20) + "cache lines".right(14)
+                + "throughput/linear, 95 %".right(26) + "latency/linear, 95 %".right(26))
+        func text(_ range: OrderRange) -> String {
+            range.least == range.most ? "\(range.least)" : "\(range.least) to \(range.most)"
+        }
+        func text(_ interval: OrderInterval) -> String {
+            "\(interval.mean.short) (\(interval.low.short) to \(interval.high.short))"
+        }
+        for order in orders {
+            Swift.print(
+                order.strategy.left(28) + text(order.tableBytes).right(20) + text(order.cacheLines).right(14)
+                    + text(order.throughputAgainstLinear).right(26) + text(order.latencyAgainstLinear).right(26))
         }
     }
 

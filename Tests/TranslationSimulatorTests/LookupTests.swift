@@ -76,6 +76,7 @@ struct LookupTests {
             let table = try randomTable(pages: pages, granule: granule, staying: staying, &random)
             var wrong = [
                 firstWrong(try FlatTable<UInt32>(table), table, &random),
+                firstWrong(FlatOffsets(table), table, &random),
                 firstWrong(TwoLevelTable(table), table, &random),
                 firstWrong(SortedRuns(table), table, &random),
                 firstWrong(EytzingerRuns(table), table, &random),
@@ -161,6 +162,21 @@ struct LookupShapeTests {
         #expect(bytes[..<TableLookup.headerBytes] == table.bytes[..<TableLookup.headerBytes] && bytes == table.bytes)
         #expect(flat.tableBytes == 72 && flat.cacheLines == 2)
         #expect(try FlatTable<UInt16>(table).tableBytes == 56)
+    }
+
+    /// What is added to an address of each page, and behind that to any other, both ways.
+    @Test func offsetsAreDifferences() throws {
+        let table = try makeTable([1, 2, 0], at: VirtualAddress(0xffff_ffff_8100_0000), PhysicalAddress(0x123_4000))
+        let offsets = FlatOffsets(table)
+        let linear: UInt64 = 0x123_4000 &- 0xffff_ffff_8100_0000
+        let forward = [linear &+ 0x1000, linear &+ 0x1000, linear &- 0x2000, linear]
+        let back = [0 &- linear &+ 0x2000, 0 &- linear &- 0x1000, 0 &- linear &- 0x1000, 0 &- linear]
+        let bytes = unsafe Array(offsets.memory)
+        let words = stride(from: 0, to: bytes.count, by: 8).map { start in
+            (0..<8).reduce(UInt64(0)) { $0 | UInt64(bytes[start + $1]) << UInt64(8 * $1) }
+        }
+        #expect(words == forward + back)
+        #expect(offsets.tableBytes == 2 * OffsetLookup.byteCount(pages: 3) && offsets.cacheLines == 1)
     }
 
     @Test func sizes() throws {

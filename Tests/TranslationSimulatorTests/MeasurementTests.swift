@@ -43,8 +43,11 @@ struct PercentilesTests {
         let clock = TickClock()
         #expect(clock.ticksPerNanosecond > 0.1 && clock.ticksPerNanosecond < 20)
         #expect(clock.overhead > 0 && clock.overhead < 100_000)
+        #expect(clock.cyclesPerTick > 0.05 && clock.cyclesPerTick < 20)
         let half = Percentiles([64 * 10], overhead: 0, operations: 64).nanoseconds(clock)
         #expect(abs(half.p50 * clock.ticksPerNanosecond - 10) < 1e-9)
+        let cycles = Percentiles([64 * 10], overhead: 0, operations: 64).cycles(clock)
+        #expect(abs(cycles.p99 / clock.cyclesPerTick - 10) < 1e-9)
     }
 }
 
@@ -82,26 +85,28 @@ struct BenchTests {
         let bench = try LookupBench(table, clock: TickClock(), seed: zeroSeed())
         let pattern = try AccessPattern.all(LookupBench.patternLength, of: 700, seed: zeroSeed())[1]
         let timings = try bench.measure(pattern, Self.effort)
-        #expect(bench.sizes.count == 15 && timings.count == 15 * 4)
+        #expect(bench.sizes.count == 17 && timings.count == 17 * 4)
         for timing in timings {
             #expect(timing.pattern == "uniform" && timing.turns.count == 2 && timing.ticks.batches >= 2)
             #expect(timing.ticks.p50 <= timing.ticks.p99 && timing.ticks.p99 <= timing.ticks.p999)
         }
         let comparisons = try bench.compareWithC(pattern, Self.effort)
         #expect(
-            comparisons.map(\.strategy) == ["linear offset", "linear offset"] + [
-                "flat table, 32-bit", "flat table, 32-bit",
-            ])
-        let checks = LookupCheck.all(timings, comparisons)
-        #expect(checks.count == 7 && checks.filter(\.atLeast).count == 1)
-        #expect(LookupCheck.all([], comparisons).count == 4)
+            comparisons.map(\.strategy)
+                == ["linear offset", "flat table, 64-bit offsets", "flat table, 32-bit"].flatMap { [$0, $0] })
+        let steady = try bench.measureSteady(pattern, Self.effort)
+        #expect(steady.map(\.strategy).sorted() == LookupCheck.strategies.sorted())
+        #expect(steady.allSatisfy { $0.kind == .throughput && $0.ticks.batches == 2 * 3 })
+        let checks = LookupCheck.all(steady, comparisons)
+        #expect(checks.count == 10 && checks.filter(\.atLeast).count == 2)
+        #expect(LookupCheck.all([], comparisons).count == 6)
     }
 
     /// 65,537 pages do not fit 16-bit entries, and all else is measured.
     @Test func leavesOutWhatDoesNotFit() throws {
         let table = try makeTable((0..<65_537).map { $0 })
         let bench = try LookupBench(table, clock: TickClock(), seed: zeroSeed())
-        #expect(bench.sizes.count == 14 && !bench.sizes.contains { $0.strategy.contains("16-bit") })
+        #expect(bench.sizes.count == 16 && !bench.sizes.contains { $0.strategy.contains("16-bit") })
     }
 
     /// Nothing is left out of the loops: 32 times the lookups take many times as long.
@@ -109,7 +114,7 @@ struct BenchTests {
         let table = try makeTable([1, 0, 3, 2])
         let loops = [
             LookupLoops(LinearOffset(table)), .linearInC(table), LookupLoops(try FlatTable<UInt32>(table)),
-            try .flatInC(table),
+            try .flatInC(table), LookupLoops(FlatOffsets(table)), .offsetsInC(table),
         ]
         let address = table.virtualBase.rawValue + 0x1234
         let addresses = [UInt64](repeating: address, count: 32_768)
@@ -128,6 +133,103 @@ struct BenchTests {
             let chain = shortest { #expect(unsafe one.latency(address, steps, 1024) == address) }
             let chains = shortest { #expect(unsafe one.latency(address, steps, steps.count) == address) }
             #expect(chains > 8 * chain, "\(one.size.strategy), latency: \(chain), \(chains)")
+        }
+    }
+}
+
+struct OrderTests {
+    private func spreads(_ pages: Int, _ granule: Granule) throws -> [OrderSpread] {
+        let problem = try PermutationProblem(
+            pageCount: pages, classes: [PageClass(name: "all", ranges: [0..<pages])], granule: granule)
+        let table = try makeTable((0..<UInt32(pages)).map { $0 })
+        var told: [Int] = []
+        let spreads = try OrderSpread.measure(
+            problem, at: table, orders: 3, clock: TickClock(), seed: zeroSeed(), progress: { told.append($0) })
+        #expect(told == [1, 2, 3])
+        return spreads
+    }
+
+    @Test func whatDependsOnTheOrder() throws {
+        let spreads = try spreads(600, .page4K)
+        #expect(spreads.count == 17)
+        for spread in spreads {
+            for interval in [spread.throughputAgainstLinear, spread.latencyAgainstLinear] {
+                #expect(interval.low <= interval.mean && interval.mean <= interval.high, "\(spread.strategy)")
+            }
+            #expect(spread.tableBytes.least <= spread.tableBytes.most)
+        }
+        func named(_ name: String) throws -> OrderSpread { try #require(spreads.first { $0.strategy == name }) }
+        let scan = try named("scan of ranges")
+        #expect(scan.tableBytes.least < scan.tableBytes.most && scan.dependence.contains("number of ranges"))
+        let flat = try named("flat table, 64-bit offsets")
+        #expect(flat.tableBytes == OrderRange([9616]) && flat.dependence.hasPrefix("nothing"))
+        #expect(try named("linear offset").throughputAgainstLinear.mean == 1)
+    }
+
+    /// One granule has one order.
+    @Test func oneOrderOnly() throws {
+        let scan = try #require(spreads(512, .page2M).first { $0.strategy.hasPrefix("scan") })
+        #expect(scan.strategy == "scan of 1 range" && scan.tableBytes == OrderRange([24]))
+    }
+
+    @Test func intervals() {
+        let interval = OrderInterval([1, 2, 3, 4, 5, 6, 7, 8, 9, 10])
+        #expect(interval.mean == 5.5)
+        // s = 3.02765, s / sqrt(10) = 0.957427, t(9) = 2.262157
+        #expect(abs(interval.high - 7.665852) < 0.0005 && abs(interval.low - 3.334149) < 0.0005)
+        // From printed tables.
+        for (freedom, t) in [(1, 12.706), (10, 2.228), (11, 2.201), (20, 2.086), (30, 2.042), (120, 1.980)] {
+            #expect(abs(OrderInterval.t(freedom) - t) < 0.001, "\(freedom)")
+        }
+    }
+}
+
+struct TracePagesTests {
+    @Test func shortOnesAreKept() {
+        var stretches = SpreadStretches(length: 4, most: 3)
+        for page in 0..<10 as Range<UInt32> { stretches.add(page) }
+        #expect(stretches.all == Array(0..<10))
+    }
+
+    /// Of 103 stretches of four every 64th is left: no others than at most three, evenly spread.
+    @Test func longOnesAreThinnedOut() {
+        var stretches = SpreadStretches(length: 4, most: 3)
+        for page in 0..<413 as Range<UInt32> { stretches.add(page) }
+        #expect(stretches.all == [0, 1, 2, 3, 256, 257, 258, 259])
+    }
+
+    @Test func ofATrace() throws {
+        let file = TemporaryFile()
+        let base = VirtualAddress(0xffff_ffff_9230_0000)
+        var writer = try TraceWriter(
+            file.path, TraceHeader(virtualBase: base, imageBytes: 0x2001, workload: "three pages"))
+        try writer.fetch(base + 0x1000, instructions: 3)
+        try writer.read(base + 0x2fff)
+        try writer.read(base + 0x3000)
+        try writer.write(VirtualAddress(0xffff_8880_0000_1000))
+        try writer.event(.systemCall)
+        try writer.write(base)
+        try writer.read(VirtualAddress(base.rawValue - 64))
+        try writer.finish()
+        var reader = try TraceReader(file.path)
+        #expect(try AccessPattern.pages(in: &reader) == [1, 2, 0])
+    }
+
+    @Test func nothingOfTheImage() throws {
+        let file = TemporaryFile()
+        let base = VirtualAddress(0xffff_ffff_8100_0000)
+        var writer = try TraceWriter(
+            file.path, TraceHeader(virtualBase: base, imageBytes: 4096, workload: "elsewhere"))
+        try writer.read(base + 4096)
+        try writer.finish()
+        var reader = try TraceReader(file.path)
+        let length = reader.offset
+        do {
+            _ = try AccessPattern.pages(in: &reader)
+            Issue.record("nothing to replay, and no error")
+        } catch {
+            #expect(error.file == file.path && error.what.hasPrefix("ends without a reference to the image"))
+            #expect(error.offset ?? 0 > length)
         }
     }
 }

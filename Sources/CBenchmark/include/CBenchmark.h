@@ -26,7 +26,17 @@ KPERM_INLINE uint64_t opaque(uint64_t value) {
 // Uses a value; costs no instruction.
 KPERM_INLINE void consume(uint64_t value) { __asm__ volatile("" : : "r"(value)); }
 
+// What is compiled next begins a cache line. Whether a loop of six instructions lies in one line or in two, which the
+// linker else decides, changes its time by a quarter and more.
+KPERM_INLINE void align_loop(void) { __asm__ volatile(".p2align 6"); }
+
 KPERM_INLINE void evict_line(const void *line) { __asm__ volatile("clflush (%0)" : : "r"(line) : "memory"); }
+
+// 16 operations for each count that wait for one another, each of which takes one cycle on every processor of this kind.
+KPERM_INLINE void wait_cycles(uint64_t count) {
+    uint64_t value = 0;
+    __asm__ volatile("1:\n\t.rept 16\n\tnot %0\n\t.endr\n\tdec %1\n\tjnz 1b" : "+r"(value), "+r"(count) : : "cc");
+}
 
 // Jumps to code and comes back.
 KPERM_INLINE uint64_t call_code(const void *code, uint64_t value) {
@@ -38,5 +48,9 @@ KPERM_INLINE uint64_t call_code(const void *code, uint64_t value) {
 void c_linear_throughput(uint64_t virtual_base, const uint64_t *physical_base, const uint64_t *addresses, size_t count);
 uint64_t c_linear_latency(uint64_t virtual_base, const uint64_t *physical_base, uint64_t address, const uint64_t *steps,
                           size_t count);
+void c_offsets_throughput(const uint64_t *offsets, uint64_t minus_base, uint64_t pages, const uint64_t *addresses,
+                          size_t count);
+uint64_t c_offsets_latency(const uint64_t *offsets, uint64_t minus_base, uint64_t pages, uint64_t address,
+                           const uint64_t *steps, size_t count);
 void c_flat_throughput(const void *table, const uint64_t *addresses, size_t count);
 uint64_t c_flat_latency(const void *table, uint64_t address, const uint64_t *steps, size_t count);

@@ -44,6 +44,7 @@ public struct ComputedPermutation: PageLookup, ~Copyable {
     public var name: String { "computed (Feistel), no table" }
     public var tableBytes: Int { MemoryLayout<InlineArray<10, UInt64>>.size }
     public var cacheLines: Int { 1 + lines(tableBytes) }
+    public var orderDependence: String? { "applications: how often the network leads outside, which its keys decide" }
     public var memory: UnsafeRawBufferPointer { unsafe UnsafeRawBufferPointer(start: nil, count: 0) }
 
     @inline(__always)

@@ -42,6 +42,7 @@ public struct EytzingerRuns: PageLookup, ~Copyable {
     public var name: String { "sorted runs, Eytzinger" }
     public var tableBytes: Int { table.byteCount }
     public var cacheLines: Int { 2 + max(0, bitWidth(max(forward, inverse)) - 3) }
+    public var orderDependence: String? { "bytes, steps: the number of runs" }
     public var memory: UnsafeRawBufferPointer { unsafe table.bytes }
 
     /// The last node at which the walk went right holds the run: the bits of the final index behind its last 1 are the

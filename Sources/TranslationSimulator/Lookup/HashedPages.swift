@@ -52,6 +52,7 @@ public struct HashedPages: PageLookup, ~Copyable {
     public var name: String { "hash of moved pages" }
     public var tableBytes: Int { table.byteCount }
     public var cacheLines: Int { 2 + lines(8 * longestProbe) }
+    public var orderDependence: String? { "bytes: the number of moved pages; probes: where their hashes meet" }
     public var memory: UnsafeRawBufferPointer { unsafe table.bytes }
 
     /// Fibonacci hashing: the high bits of a product.

@@ -19,6 +19,10 @@ struct LookupMemory: ~Copyable {
 
     var bytes: UnsafeRawBufferPointer { unsafe UnsafeRawBufferPointer(start: base, count: byteCount) }
 
+    /// Of `byteCount` bytes, which live as long as this does.
+    @inline(__always)
+    @unsafe var start: UnsafeRawPointer { unsafe UnsafeRawPointer(base) }
+
     /// Reads entry `index` of an array that begins at byte `start`; nothing is checked.
     @inline(__always)
     func load<T: BitwiseCopyable>(_ start: Int, _ index: UInt64, as: T.Type) -> T {

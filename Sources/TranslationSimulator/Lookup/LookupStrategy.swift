@@ -21,6 +21,9 @@ public protocol LookupStrategy: ~Copyable {
     /// addresses included.
     var cacheLines: Int { get }
 
+    /// What of it depends on the order of the pages, and why; nil if nothing does, since every page has its entry.
+    var orderDependence: String? { get }
+
     /// Where the bytes that it keeps lie.
     var memory: UnsafeRawBufferPointer { get }
 
@@ -29,6 +32,10 @@ public protocol LookupStrategy: ~Copyable {
 
     /// The virtual address of the image that shows a physical address: `phys_to_virt`.
     func virtualAddress(of address: PhysicalAddress) -> VirtualAddress
+}
+
+extension LookupStrategy where Self: ~Copyable {
+    public var orderDependence: String? { nil }
 }
 
 /// A strategy that knows pages and frames by number.

@@ -37,6 +37,7 @@ public struct RangeScan: LookupStrategy, ~Copyable {
     public var name: String { "scan of \(rangeCount) range\(rangeCount == 1 ? "" : "s")" }
     public var tableBytes: Int { table.byteCount }
     public var cacheLines: Int { 1 + lines(table.byteCount) }
+    public var orderDependence: String? { "bytes, steps: the number of ranges" }
     public var memory: UnsafeRawBufferPointer { unsafe table.bytes }
 
     @inline(__always)

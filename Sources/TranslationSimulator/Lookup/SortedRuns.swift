@@ -29,6 +29,7 @@ public struct SortedRuns: PageLookup, ~Copyable {
     public var name: String { "sorted runs, binary search" }
     public var tableBytes: Int { table.byteCount }
     public var cacheLines: Int { 1 + min(bitWidth(max(forward, inverse)), lines(8 * Int(max(forward, inverse)))) }
+    public var orderDependence: String? { "bytes, steps: the number of runs" }
     public var memory: UnsafeRawBufferPointer { unsafe table.bytes }
 
     @inline(__always)

@@ -43,6 +43,7 @@ public struct TwoLevelTable: PageLookup, ~Copyable {
     public var name: String { "two-level table" }
     public var tableBytes: Int { table.byteCount }
     public var cacheLines: Int { 3 }
+    public var orderDependence: String? { "bytes: leaves of which no page moved are left out" }
     public var memory: UnsafeRawBufferPointer { unsafe table.bytes }
 
     @inline(__always)

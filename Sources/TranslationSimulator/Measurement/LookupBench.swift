@@ -36,6 +36,10 @@ public struct LookupSize: Encodable, Sendable {
     public let tableBytes: Int
     /// That one lookup reads at most.
     public let cacheLines: Int
+    /// `LookupStrategy.orderDependence`.
+    let orderDependence: String?
+
+    private enum CodingKeys: String, CodingKey { case strategy, tableBytes, cacheLines }
 }
 
 /// A chain of lookups led to a wrong address.
@@ -65,14 +69,17 @@ public struct BenchEffort: Sendable {
 
     public static let usual = BenchEffort(rounds: 64, warmBatches: 64, evictedBatches: 16)
     public static let quick = BenchEffort(rounds: 12, warmBatches: 32, evictedBatches: 8)
+    /// Of each order, where there are several.
+    static let order = BenchEffort(rounds: 5, warmBatches: 8, evictedBatches: 0)
 }
 
 /// The strategies for a table, to be timed.
 public struct LookupBench {
     /// Lookups between two readings of the clock.
     public static let batch = 64
-    /// Lookups between two readings where Swift and C are compared: what a batch costs besides is nothing there.
-    private static let longBatch = 1024
+    /// Lookups between two readings where times are held against one another: what a batch costs besides, until its first
+    /// entries and after its last have come from the second cache or the third, is little there.
+    static let longBatch = 1024
     /// The lookups of a pattern: as many as give 1,024 batches, and one more.
     public static let patternLength = 1024 * batch + 1
 
@@ -86,7 +93,8 @@ public struct LookupBench {
         self.clock = clock
         var all = [
             LookupLoops(LinearOffset(table)), .linearInC(table), LookupLoops(StockTranslation(table)),
-            LookupLoops(try FlatTable<UInt32>(table)), try .flatInC(table),
+            LookupLoops(FlatOffsets(table)), .offsetsInC(table), LookupLoops(try FlatTable<UInt32>(table)),
+            try .flatInC(table),
         ]
         if table.pageCount <= 1 << 16 { all.append(LookupLoops(try FlatTable<UInt16>(table))) }
         all.append(LookupLoops(TwoLevelTable(table)))
@@ -127,6 +135,42 @@ public struct LookupBench {
                 LookupTiming.Caches.allCases.map { contestant.result(pattern.name, kind, $0, clock) }
             }
         }
+    }
+
+    /// How many times as long as the linear offset each strategy takes, caches warm, in one order of the pages.
+    ///
+    /// - Throws: `WrongLookup` when a chain of lookups does not end where it must.
+    func againstLinear(_ pattern: AccessPattern) throws(WrongLookup) -> [(throughput: Double, latency: Double)] {
+        let effort = BenchEffort.order
+        let addresses = addresses(pattern)
+        let contestants = strategies.map { Contestant($0, addresses, batch: Self.longBatch) }
+        let batches = 0..<min(effort.warmBatches, addresses.count / Self.longBatch)
+        for kind in LookupTiming.Kind.allCases {
+            for _ in 0..<effort.rounds {
+                for contestant in contestants { try contestant.takeTurn(kind, .warm, batches) }
+            }
+        }
+        let timings = LookupTiming.Kind.allCases.map { kind in
+            contestants.map { $0.result(pattern.name, kind, .warm, clock) }
+        }
+        return contestants.indices.map {
+            (timings[0][$0].ratio(to: timings[0][0]), timings[1][$0].ratio(to: timings[1][0]))
+        }
+    }
+
+    /// Times the strategies of which something is promised (`LookupCheck`), throughput only, caches warm, in turn and in
+    /// longer batches than `measure`.
+    ///
+    /// - Throws: `WrongLookup` when a chain of lookups does not end where it must.
+    public func measureSteady(_ pattern: AccessPattern, _ effort: BenchEffort) throws(WrongLookup) -> [LookupTiming] {
+        let addresses = addresses(pattern)
+        let contestants = strategies.filter { LookupCheck.strategies.contains($0.size.strategy) }
+            .map { Contestant($0, addresses, batch: Self.longBatch) }
+        let batches = 0..<min(effort.warmBatches, addresses.count / Self.longBatch)
+        for _ in 0..<effort.rounds {
+            for contestant in contestants { try contestant.takeTurn(.throughput, .warm, batches) }
+        }
+        return contestants.map { $0.result(pattern.name, .throughput, .warm, clock) }
     }
 
     /// Times the strategies that there are in C, too, in both languages in turn.

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 
 // The clock: the time-stamp counter, which ticks at a constant rate that is not
-// the processor's, calibrated against CLOCK_MONOTONIC. What reading it costs is
-// measured, too, and taken off.
+// the processor's, calibrated against CLOCK_MONOTONIC and against operations of
+// one cycle that wait for one another. What reading it costs is measured, too, and
+// taken off.
 
 import CBenchmark
 import Glibc
@@ -11,6 +12,8 @@ import Glibc
 public struct TickClock: Encodable, Sendable {
     /// Ticks of the time-stamp counter in a nanosecond.
     public let ticksPerNanosecond: Double
+    /// Cycles of the processor in a tick, as fast as it ran when this was measured.
+    public let cyclesPerTick: Double
     /// What it costs to read the counter twice, in ticks: the middle of many.
     public let overhead: UInt64
 
@@ -24,12 +27,19 @@ public struct TickClock: Encodable, Sendable {
         var end = now()
         while end.nanoseconds - start.nanoseconds < 50_000_000 { end = now() }
         ticksPerNanosecond = Double(end.ticks - start.ticks) / Double(end.nanoseconds - start.nanoseconds)
+        var shortest = UInt64.max
+        for _ in 0..<201 {
+            let first = ticks()
+            wait_cycles(256)
+            shortest = min(shortest, ticks() - first)
+        }
         var pairs: [UInt64] = []
         for _ in 0..<4001 {
             let first = ticks()
             pairs.append(ticks() - first)
         }
         overhead = pairs.sorted()[2000]
+        cyclesPerTick = 256 * 16 / Double(shortest - min(overhead, shortest - 1))
     }
 }
 
@@ -57,8 +67,12 @@ public struct Percentiles: Encodable, Equatable, Sendable {
     }
 
     /// The same in nanoseconds.
-    public func nanoseconds(_ clock: TickClock) -> Self {
-        let tick = 1 / clock.ticksPerNanosecond
-        return Self(batches: batches, p50: p50 * tick, p99: p99 * tick, p999: p999 * tick, middle: middle * tick)
+    public func nanoseconds(_ clock: TickClock) -> Self { scaled(1 / clock.ticksPerNanosecond) }
+
+    /// The same in cycles of the processor, if it ran as fast as when the clock was measured.
+    public func cycles(_ clock: TickClock) -> Self { scaled(clock.cyclesPerTick) }
+
+    private func scaled(_ tick: Double) -> Self {
+        Self(batches: batches, p50: p50 * tick, p99: p99 * tick, p999: p999 * tick, middle: middle * tick)
     }
 }
