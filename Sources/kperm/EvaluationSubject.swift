@@ -66,7 +66,7 @@ struct EvaluationSubject: ~Copyable {
 
     /// The order in a table, which must be one that the problem allows.
     private static func order(of path: String, for problem: PermutationProblem) throws -> [UInt32] {
-        guard let table = try binaryTable(path) else {
+        guard let table = try tableFile(path) else {
             throw CommandFailure.input("\(path): no translation table: kperm table --format bin writes one")
         }
         guard table.pageCount == problem.pageCount else {

@@ -34,6 +34,8 @@ struct MatrixTests {
         Line(name: "table-c", words: "table IMAGE --format c -o out"),
         Line(name: "simulate-dma", words: "simulate dma IMAGE transfers"),
         Line(name: "simulate-dma-json", words: "simulate dma IMAGE transfers --json --limit 1"),
+        Line(name: "evaluate", words: "evaluate IMAGE _text+0x5000 init_top_pgt --guesses 1,5 --leaks 2"),
+        Line(name: "evaluate-json", words: "evaluate figures IMAGE --granule 16K --glue page:20-23 --json"),
         Line(name: "boot", words: "boot IMAGE"),
         Line(name: "boot-repeat", words: "boot IMAGE --repeat 2"),
     ]
