@@ -58,6 +58,7 @@ let package = Package(
             name: "TranslationSimulator",
             dependencies: ["Addressing", "CBenchmark", "CCodecs", "PagePermutation", "SecureRandom"],
             swiftSettings: settings),
+        .target(name: "Report", dependencies: [subprocess], swiftSettings: settings),
         .target(
             name: "SecurityEvaluation", dependencies: ["Addressing", "Disassembly", "PagePermutation", "SecureRandom"],
             swiftSettings: settings),
@@ -68,7 +69,7 @@ let package = Package(
             name: "kperm",
             dependencies: [
                 "Addressing", "CLinux", "KernelImage", "SecureRandom", "Disassembly", "PagePermutation",
-                "KernelRewrite", "GuestCheck", "HazardAudit", "TranslationSimulator", "SecurityEvaluation",
+                "KernelRewrite", "GuestCheck", "HazardAudit", "TranslationSimulator", "SecurityEvaluation", "Report",
                 argumentParser, subprocess,
             ],
             swiftSettings: settings),
@@ -99,6 +100,8 @@ let package = Package(
             ],
             swiftSettings: settings),
         .testTarget(
+            name: "ReportTests", dependencies: ["Report", "TestSupport", subprocess], swiftSettings: settings),
+        .testTarget(
             name: "SecurityEvaluationTests",
             dependencies: ["Addressing", "PagePermutation", "SecureRandom", "SecurityEvaluation", "TestSupport"],
             swiftSettings: settings),
@@ -106,6 +109,6 @@ let package = Package(
             name: "GuestCheckTests", dependencies: ["Addressing", "GuestCheck", "PagePermutation", "TestSupport"],
             swiftSettings: settings),
         .testTarget(
-            name: "CommandTests", dependencies: ["kperm", "TranslationSimulator", subprocess], swiftSettings: settings),
+            name: "CommandTests", dependencies: ["kperm", "Report", "TranslationSimulator", subprocess], swiftSettings: settings),
     ]
 )

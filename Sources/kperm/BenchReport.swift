@@ -173,7 +173,7 @@ struct BenchReport: Encodable {
 }
 
 /// The processor's name, as Linux tells it.
-private func processorName() -> String? {
+func processorName() -> String? {
     guard let file = unsafe fopen("/proc/cpuinfo", "r") else { return nil }
     defer { unsafe fclose(file) }
     var line: UnsafeMutablePointer<CChar>?

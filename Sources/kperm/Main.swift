@@ -28,7 +28,7 @@ struct Kperm: ParsableCommand {
         version: "kperm \(kpermVersion)",
         subcommands: [
             Inspect.self, Permute.self, Audit.self, Verify.self, Restore.self, Translate.self, Table.self, Boot.self,
-            Simulate.self, Bench.self, Evaluate.self,
+            Simulate.self, Bench.self, Evaluate.self, ReportCommand.self,
         ])
 }
 
@@ -40,6 +40,7 @@ enum Entry {
             // Only these wait for other processes. A second thread for the others would cost more than parsing does.
             if let boot = command as? Boot { wait(for: boot) }
             if let attack = command as? EvaluateAttack { wait(for: attack) }
+            if let overhead = command as? ReportOverhead { wait(for: overhead) }
             try command.run()
             finish(0)
         } catch {

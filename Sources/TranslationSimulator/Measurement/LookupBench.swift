@@ -20,6 +20,8 @@ public struct LookupTiming: Encodable, Sendable {
     public let ticks: Percentiles
     /// The middle of each of its turns, in ticks.
     public let turns: [Double]
+    /// All batches, in ticks a lookup, ascending.
+    public internal(set) var batches: [Double] = []
 
     private enum CodingKeys: String, CodingKey { case strategy, pattern, kind, caches, ticks }
 
@@ -285,6 +287,7 @@ private final class Contestant {
         let percentiles = { Percentiles($0, overhead: clock.overhead, operations: self.batch) }
         return LookupTiming(
             strategy: loops.size.strategy, pattern: pattern, kind: kind, caches: caches,
-            ticks: percentiles(turns.flatMap { $0 }), turns: turns.map { percentiles($0).middle })
+            ticks: percentiles(turns.flatMap { $0 }), turns: turns.map { percentiles($0).middle },
+            batches: turns.flatMap { $0 }.sorted().map { max(0, Double($0) - Double(clock.overhead)) / Double(batch) })
     }
 }

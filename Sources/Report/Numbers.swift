@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT
+
+// Numbers as people read them: as many digits as mean something, thousands apart.
+
+import Glibc
+
+extension Double {
+    /// Rounded to so many decimals, thousands apart.
+    func fixed(_ decimals: Int) -> String {
+        guard isFinite, magnitude < 1e15 else { return "\(self)" }
+        let scale = pow(10, Double(decimals))
+        let digits = String(UInt64((magnitude * scale).rounded()))
+        let padded = String(repeating: "0", count: Swift.max(0, decimals + 1 - digits.count)) + digits
+        let whole = Array(padded.dropLast(decimals))
+        var text = ""
+        for (i, digit) in whole.enumerated() {
+            if i > 0, (whole.count - i) % 3 == 0 { text += "," }
+            text.append(digit)
+        }
+        let isZero = digits.allSatisfy { $0 == "0" }
+        return (self < 0 && !isZero ? "-" : "") + text + (decimals > 0 ? "." + padded.suffix(decimals) : "")
+    }
+
+    /// The decimals that three digits take.
+    var usualDecimals: Int {
+        guard self != 0, isFinite else { return 0 }
+        return Swift.min(6, Swift.max(0, 2 - Int(log10(magnitude).rounded(.down))))
+    }
+
+    /// With three digits, or all of those before the point.
+    var short: String { fixed(usualDecimals) }
+}
+
+extension Estimate {
+    /// The mean, the limits and the range, all with the same decimals.
+    var cell: Document.Cell { cell(decimals: Swift.min(mean.usualDecimals, 4)) }
+
+    func cell(decimals: Int, unit: String = "") -> Document.Cell {
+        let text = mean.fixed(decimals) + unit
+        guard varies else { return Document.Cell(text) }
+        let step = pow(10, -Double(decimals))
+        let limits = halfWidth < step / 2 ? "±<" + step.fixed(decimals) : "±" + halfWidth.fixed(decimals)
+        let (first, last) = (least.fixed(decimals), most.fixed(decimals))
+        return Document.Cell(text, limits: limits, range: first == last ? nil : "\(first) … \(last)")
+    }
+
+    /// The mean with its limits, in a sentence.
+    var words: String {
+        let cell = cell
+        return cell.limits.map { "\(cell.text) \($0)" } ?? cell.text
+    }
+}
