@@ -109,6 +109,7 @@ let package = Package(
             name: "GuestCheckTests", dependencies: ["Addressing", "GuestCheck", "PagePermutation", "TestSupport"],
             swiftSettings: settings),
         .testTarget(
-            name: "CommandTests", dependencies: ["kperm", "Report", "TranslationSimulator", subprocess], swiftSettings: settings),
+            name: "CommandTests", dependencies: ["kperm", "Report", "TranslationSimulator", subprocess],
+            swiftSettings: settings),
     ]
 )

@@ -93,7 +93,8 @@ public struct Plot: Sendable {
     public let title: String
     let xLabel: String
     let yLabel: String
-    var hasLogarithmicX = false
+    /// The x axis is logarithmic over this range; nil: linear over all points.
+    var logarithmicX: ClosedRange<Double>?
     /// Where the x axis has marks, if not where they fall by themselves; what they are called must be plain ASCII.
     var xMarks: [(name: String, place: Double)] = []
     /// Marks at the top.

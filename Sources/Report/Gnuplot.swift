@@ -60,11 +60,13 @@ public enum Gnuplot {
             "set terminal svg size \(plot.hasMarks ? "440,300" : "560,340") dynamic noenhanced font 'sans-serif,13'",
             "set encoding utf8", "set key off", "set samples 2", "set border 3 lc rgb '\(axis)' lw 0.8",
             "set tics nomirror out scale 0.6,0.3 textcolor rgb '\(ink)'",
-            "set grid ytics \(plot.hasLogarithmicX ? "xtics " : "")lt 1 lw 0.7 lc rgb '\(grid)'",
+            "set grid ytics \(plot.logarithmicX == nil ? "" : "xtics ")lt 1 lw 0.7 lc rgb '\(grid)'",
             "set xlabel '\(plot.xLabel)' textcolor rgb '\(ink)'", "set ylabel '\(plot.yLabel)' textcolor rgb '\(ink)'",
             "set yrange [0:\(plot.hasMarks ? "*" : "1")]", "set offsets \(plot.hasMarks ? "0.15, 0.15" : "0, 0"), 0, 0",
         ]
-        if plot.hasLogarithmicX { lines.append("set logscale x") }
+        if let range = plot.logarithmicX {
+            lines += ["set logscale x", "set xrange [\(range.lowerBound):\(range.upperBound)]"]
+        }
         if !plot.xMarks.isEmpty { lines.append("set xtics \(list(plot.xMarks))") }
         if !plot.topMarks.isEmpty {
             lines.append("set x2tics \(list(plot.topMarks)) scale 0")

@@ -98,7 +98,10 @@ extension Document {
             case .cells(let cells):
                 out += "<tr>"
                 for (index, cell) in cells.enumerated() {
-                    let limits = cell.limits.map { " <span class=\"limits\">\(html($0))</span>" } ?? ""
+                    let limits =
+                        cell.limits.map {
+                            "<span class=\"limits\($0.hasPrefix("±") ? "" : " below")\"> \(html($0))</span>"
+                        } ?? ""
                     let range = cell.range.map { "<span class=\"range\">\(html($0))</span>" } ?? ""
                     let text = html(cell.text) + limits + range
                     let kind = table.columns[index].isNumeric ? " class=\"n\"" : ""
@@ -122,8 +125,9 @@ extension Document {
             let colour = "var(--s\(index % Plot.mostSeries + 1))"
             let dashes = !figure.hasMarks && index >= 4 ? " stroke-dasharray=\"5 3\"" : ""
             let mark = figure.hasMarks ? marks[index % marks.count] : ""
-            return "<li><svg width=\"30\" height=\"12\" viewBox=\"0 0 30 12\" aria-hidden=\"true\" stroke=\"\(colour)\" "
-                + "fill=\"\(colour)\" stroke-width=\"2\"><path d=\"M0 6h30\"\(dashes)/>\(mark)</svg>\(html(name))</li>\n"
+            return "<li><svg width=\"30\" height=\"12\" viewBox=\"0 0 30 12\" aria-hidden=\"true\" "
+                + "stroke=\"\(colour)\" fill=\"\(colour)\" stroke-width=\"2\"><path d=\"M0 6h30\"\(dashes)/>"
+                + "\(mark)</svg>\(html(name))</li>\n"
         }
         return "<ul class=\"legend\">\n" + items.joined() + "</ul>\n"
     }
@@ -132,13 +136,15 @@ extension Document {
         :root {
           --page: #fbfbf9; --card: #ffffff; --ink: #1b1b1a; --soft: #5c5b57; --line: #c9c7c0; --grid: #e5e3dd;
           --accent: #1f5fa8;
-          --s1: #2a78d6; --s2: #d9601f; --s3: #14906a; --s4: #b98100; --s5: #c2508a; --s6: #4a3aa7; --s7: #7a6a53; --s8: #cf3a39;
+          --s1: #2a78d6; --s2: #d9601f; --s3: #14906a; --s4: #b98100;
+          --s5: #c2508a; --s6: #4a3aa7; --s7: #7a6a53; --s8: #cf3a39;
         }
         @media screen and (prefers-color-scheme: dark) {
           :root {
             --page: #171716; --card: #20201e; --ink: #ecebe6; --soft: #a9a7a0; --line: #4b4a46; --grid: #32312e;
             --accent: #7db4ee;
-            --s1: #5a9df0; --s2: #ec8150; --s3: #3bb98e; --s4: #d6a01e; --s5: #e080b0; --s6: #a49bf0; --s7: #b8a68a; --s8: #ee7573;
+            --s1: #5a9df0; --s2: #ec8150; --s3: #3bb98e; --s4: #d6a01e;
+            --s5: #e080b0; --s6: #a49bf0; --s7: #b8a68a; --s8: #ee7573;
           }
         }
         * { box-sizing: border-box; }
@@ -148,7 +154,9 @@ extension Document {
           font: 16px/1.55 system-ui, "Segoe UI", Roboto, "Noto Sans", "DejaVu Sans", sans-serif;
           -webkit-text-size-adjust: 100%;
         }
-        h1 { margin: 0; font-size: 2rem; line-height: 1.2; letter-spacing: -0.01em; font-weight: 650; text-wrap: balance; }
+        h1 {
+          margin: 0; font-size: 2rem; line-height: 1.2; letter-spacing: -0.01em; font-weight: 650; text-wrap: balance;
+        }
         h2 { margin: 3rem 0 0.75rem; font-size: 1.3rem; line-height: 1.3; font-weight: 650; }
         h3 { margin: 0 0 0.25rem; font-size: 0.9rem; font-weight: 600; }
         p, li { max-width: 46rem; }
@@ -163,29 +171,37 @@ extension Document {
         }
         .facts dd { margin: 0; font-size: 1.45rem; font-weight: 650; line-height: 1.25; letter-spacing: -0.01em; }
         .facts dt { margin-top: 0.3rem; font-size: 0.85rem; line-height: 1.4; color: var(--soft); }
-        nav ol { display: flex; flex-wrap: wrap; gap: 0.3rem 1.4rem; margin: 1.75rem 0 0; padding: 0; list-style: none; font-size: 0.9rem; }
+        nav ol {
+          display: flex; flex-wrap: wrap; gap: 0.3rem 1.4rem; margin: 1.75rem 0 0; padding: 0; list-style: none;
+          font-size: 0.9rem;
+        }
         nav a { text-decoration: none; }
         nav a:hover { text-decoration: underline; }
         .table { overflow-x: auto; margin: 1.1rem 0 1.6rem; }
         table { border-collapse: collapse; font-size: 0.86rem; line-height: 1.4; font-variant-numeric: tabular-nums; }
         caption { padding-bottom: 0.5rem; text-align: left; color: var(--soft); max-width: 56rem; }
-        th, td { padding: 0.35rem 1.1rem 0.35rem 0; text-align: left; vertical-align: top; font-weight: 400; }
-        tbody th { min-width: 6rem; }
+        th, td { padding: 0.35rem 0.9rem 0.35rem 0; text-align: left; vertical-align: top; font-weight: 400; }
+        tbody th { min-width: 8rem; }
         .n { text-align: right; padding-left: 0.4rem; white-space: nowrap; }
         thead th { border-bottom: 1px solid var(--line); color: var(--soft); font-weight: 600; vertical-align: bottom; }
         thead th.n { white-space: normal; }
         tbody tr + tr > * { border-top: 1px solid var(--grid); }
         tr.group th { padding-top: 1rem; font-weight: 650; }
         .limits { color: var(--soft); }
-        .range { display: block; color: var(--soft); font-size: 0.78rem; }
+        .below, .range { display: block; color: var(--soft); font-size: 0.78rem; }
         figure { margin: 1.4rem 0 1.8rem; }
         figcaption { margin-top: 0.5rem; max-width: 56rem; font-size: 0.86rem; line-height: 1.45; color: var(--soft); }
         .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 27rem), 1fr)); gap: 1rem; }
         .plots.small { grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); }
-        .plot { padding: 0.9rem 1rem 0.5rem; background: var(--card); border: 1px solid var(--grid); border-radius: 8px; }
+        .plot {
+          padding: 0.9rem 1rem 0.5rem; background: var(--card); border: 1px solid var(--grid); border-radius: 8px;
+        }
         .plot svg { display: block; width: 100%; height: auto; }
         .plot svg text, .plot svg tspan { font-family: inherit; }
-        .legend { display: flex; flex-wrap: wrap; gap: 0.3rem 1.3rem; margin: 0 0 0.7rem; padding: 0; list-style: none; font-size: 0.86rem; }
+        .legend {
+          display: flex; flex-wrap: wrap; gap: 0.3rem 1.3rem; margin: 0 0 0.7rem; padding: 0; list-style: none;
+          font-size: 0.86rem;
+        }
         .legend svg { margin-right: 0.45rem; vertical-align: -0.05em; }
         @page { size: A4; margin: 15mm 14mm; }
         @media print {

@@ -32,21 +32,30 @@ extension Double {
 }
 
 extension Estimate {
-    /// The mean, the limits and the range, all with the same decimals.
-    var cell: Document.Cell { cell(decimals: Swift.min(mean.usualDecimals, 4)) }
+    /// The value, its limits and the range, all with the same decimals.
+    var cell: Document.Cell { cell(decimals: Swift.min(value.usualDecimals, 4)) }
 
-    func cell(decimals: Int, unit: String = "") -> Document.Cell {
-        let text = mean.fixed(decimals) + unit
-        guard varies else { return Document.Cell(text) }
-        let step = pow(10, -Double(decimals))
-        let limits = halfWidth < step / 2 ? "±<" + step.fixed(decimals) : "±" + halfWidth.fixed(decimals)
+    func cell(decimals: Int) -> Document.Cell {
+        let text = value.fixed(decimals)
         let (first, last) = (least.fixed(decimals), most.fixed(decimals))
-        return Document.Cell(text, limits: limits, range: first == last ? nil : "\(first) … \(last)")
+        return Document.Cell(text, limits: limits(decimals), range: first == last ? nil : "\(first) … \(last)")
     }
 
-    /// The mean with its limits, in a sentence.
+    /// Nil where there is nothing to say.
+    private func limits(_ decimals: Int) -> String? {
+        guard varies else { return nil }
+        let (below, above) = (value - low, high - value)
+        if abs(below - above) <= 1e-6 * (below + above) {
+            let step = pow(10, -Double(decimals))
+            return below < step / 2 ? "±<" + step.fixed(decimals) : "±" + below.fixed(decimals)
+        }
+        let (first, last) = (low.fixed(decimals), high.fixed(decimals))
+        return first == last ? nil : "\(first)–\(last)"
+    }
+
+    /// The value with its limits, in a sentence.
     var words: String {
         let cell = cell
-        return cell.limits.map { "\(cell.text) \($0)" } ?? cell.text
+        return cell.limits.map { $0.hasPrefix("±") ? "\(cell.text) \($0)" : "\(cell.text) (\($0))" } ?? cell.text
     }
 }

@@ -43,7 +43,7 @@ extension OverheadReport {
         guard let table = lookup(candidate, "latency", caches), let today = lookup(baseline, "latency", caches) else {
             return nil
         }
-        return table.p50.mean - today.p50.mean
+        return table.p50.value - today.p50.value
     }
 
     private func span(_ values: [Double], _ unit: String = "") -> String {
@@ -52,6 +52,9 @@ extension OverheadReport {
         let (first, last) = (least.fixed(least == 0 ? 0 : decimals), most.short)
         return (first == last ? last : "\(first) to \(last)") + unit
     }
+
+    /// The granule that is the kernel as it is.
+    private var stock: String? { simulations.first { row in !granules.contains { $0.granule == row.granule } }?.granule }
 
     private var smallestGranule: String? { granules.last?.granule }
 
@@ -71,17 +74,17 @@ extension OverheadReport {
             facts.append(
                 Document.Fact(value: span(rates), label: "lookups a system call, by workload"))
         }
-        if let most = costs.max(by: { $0.evicted.percent.mean < $1.evicted.percent.mean }) {
+        if let most = costs.max(by: { $0.evicted.percent.value < $1.evicted.percent.value }) {
             facts.append(
                 Document.Fact(
-                    value: "\(most.evicted.percent.mean.short) %",
+                    value: "\(most.evicted.percent.value.short) %",
                     label: "of the kernel's time for lookups in the worst workload (\(most.workload)), were the table "
                         + "never in the cache"))
         }
         if !smallSlowdowns.isEmpty {
             facts.append(
                 Document.Fact(
-                    value: span(smallSlowdowns.map(\.slowdownPercent.mean), " %"),
+                    value: span(smallSlowdowns.map(\.slowdownPercent.value), " %"),
                     label: "slower with pages of 4 KB, by workload and processor: simulated, at the upper end"))
         }
         return facts
@@ -90,30 +93,34 @@ extension OverheadReport {
     private var answers: [Document.Block] {
         var blocks: [Document.Block] = []
         if let warm = extra("warm"), let evicted = extra("evicted"),
-            let most = costs.max(by: { $0.evicted.percent.mean < $1.evicted.percent.mean }),
+            let most = costs.max(by: { $0.evicted.percent.value < $1.evicted.percent.value }),
             let table = lookup(candidate, "latency", "warm")
         {
-            let others = costs.filter { $0.workload != most.workload }.map(\.evicted.percent.mean)
+            let others = costs.filter { $0.workload != most.workload }.map(\.evicted.percent.value)
             let rest = others.max().map { "; in the others at most \($0.short) %" } ?? ""
             blocks.append(
                 .text(
                     "What does a table in virt_to_phys cost? A lookup (\(candidate), "
-                        + "\(Double(table.tableBytes).fixed(0)) bytes) takes \(warm.short) ns longer than what today's kernel "
-                        + "does (\(baseline)), and \(evicted.short) ns longer when the table is in no cache. The kernel looks "
+                        + "\(Double(table.tableBytes).fixed(0)) bytes) takes \(warm.short) ns longer than what "
+                        + "today's kernel "
+                        + "does (\(baseline)), and \(evicted.short) ns longer when the table is in no cache. The "
+                        + "kernel looks "
                         + "up \(span(costs.map(\.lookupsPerSecond))) addresses of its image a second. Both multiplied: "
-                        + "\(most.warm.percent.mean.short) to \(most.evicted.percent.mean.short) % of the kernel's time in the "
+                        + "\(most.warm.percent.value.short) to \(most.evicted.percent.value.short) % of the "
+                        + "kernel's time in the "
                         + "workload \(most.workload)\(rest)."))
         }
         if !smallSlowdowns.isEmpty {
             var parts: [String] = []
             for model in models {
-                let own = smallSlowdowns.filter { $0.model == model.name }.map(\.slowdownPercent.mean)
+                let own = smallSlowdowns.filter { $0.model == model.name }.map(\.slowdownPercent.value)
                 if !own.isEmpty { parts.append("\(model.title) \(span(own, " %"))") }
             }
             blocks.append(
                 .text(
                     "What do pages of 4 KB under the kernel cost? Against blocks of 2 MB, by workload: "
-                        + parts.joined(separator: ", ") + ". That is simulated from traces of the kernel at work and at the "
+                        + parts.joined(separator: ", ") + ". That is simulated from traces of the kernel at work "
+                        + "and at the "
                         + "upper end, for every walk and every hit in a second-level buffer is taken to hold up "
                         + "everything."))
         }
@@ -137,10 +144,14 @@ extension OverheadReport {
         var blocks: [Document.Block] = [
             .table(
                 Document.Table(
-                    caption: "What is permuted, by granule: how many pages move together. The bits of a page are log2 of "
+                    caption: "What is permuted, by granule: how many pages move together. The bits of a page are "
+                        + "log2 of "
                         + "the places it may have, in the mean over the counted pages; a page that stays has 0.",
                     columns: [
-                        .words("Granule"), .number("May move, pages"), .number("Moved, pages"), .number("Runs of frames"),
+                        .words("Granule"), .number("May move, pages"), .number("Moved, pages"),
+                        .number(
+                            "Runs of "
+                                + "frames"),
                         .number("Bits a page"), .number("Bits of the order"),
                     ], rows: rows)),
             .table(
@@ -168,16 +179,18 @@ extension OverheadReport {
                     + "\(kernel.pinned) are pinned."), at: 0)
         blocks.append(
             .text(
-                "Drawing an order from its seed takes \(memory.drawMilliseconds.words) ms here, moving the pages along its "
-                    + "cycles through one page besides \(memory.moveMilliseconds.words) ms. A kernel that permutes itself "
+                "Drawing an order from its seed takes \(memory.drawMilliseconds.words) ms here, moving the pages "
+                    + "along its "
+                    + "cycles through one page besides \(memory.moveMilliseconds.words) ms. A kernel that permutes "
+                    + "itself "
                     + "does both when it boots; here a process did, on memory as large as the image, in no cache."))
         return blocks
     }
 
     private static func change(_ new: Estimate, _ old: Double) -> Document.Cell {
-        let percent = 100 * (new.mean / old - 1)
+        let percent = 100 * (new.value / old - 1)
         return Document.Cell(
-            (new.mean < old ? "" : "+") + (new.mean - old).fixed(0), range: "\(percent.fixed(2)) %")
+            (new.value < old ? "" : "+") + (new.value - old).fixed(0), range: "\(percent.fixed(2)) %")
     }
 
     // MARK: Lookups
@@ -189,11 +202,13 @@ extension OverheadReport {
         for curve in curves where !shown.contains(curve.strategy) { shown.append(curve.strategy) }
         let plots = ["warm", "evicted"].map { caches in
             let own = curves.filter { $0.caches == caches }
-            let all = own.flatMap(\.points).map(\.x).filter { $0 > 0 }
+            let fastest = own.flatMap(\.points).map(\.x).filter { $0 > 0 }.min() ?? 1
+            // Behind that there are only the batches in which the machine did something else, too.
+            let end = 4 * (own.compactMap { $0.points.last { $0.y <= 0.5 }?.x }.max() ?? fastest)
             return Plot(
                 title: caches == "warm" ? "Table in the cache" : "Table evicted before each batch",
-                xLabel: "nanoseconds a lookup", yLabel: "share of batches", hasLogarithmicX: true,
-                xMarks: Self.logarithmicMarks(all), hasMarks: false,
+                xLabel: "nanoseconds a lookup", yLabel: "share of batches", logarithmicX: fastest / 1.5...end,
+                xMarks: Self.logarithmicMarks(fastest / 1.5...end), hasMarks: false,
                 series: own.compactMap { curve in
                     guard let number = shown.firstIndex(of: curve.strategy) else { return nil }
                     return Plot.Series(
@@ -203,12 +218,14 @@ extension OverheadReport {
         var blocks: [Document.Block] = [
             .text(
                 "Latency: each lookup waits for the one before, and for one addition. A batch is 64 lookups of random "
-                    + "pages between two readings of the time-stamp counter, whose cost is taken off; evicted: before each "
+                    + "pages between two readings of the time-stamp counter, whose cost is taken off; evicted: "
+                    + "before each "
                     + "batch the table is flushed from all caches. All ways take turns, on the table of every order."),
             .figure(
                 Document.Figure(
-                    caption: "Latency of a lookup: the share of batches, of all orders together, that took no longer. The "
-                        + "\(shown.count) fastest ways; the others are in the table.",
+                    caption: "Latency of a lookup: the share of batches, of all orders together, that took no "
+                        + "longer. The "
+                        + "\(shown.count) fastest ways; the others are in the table. The axis ends at four times the slowest median.",
                     legend: shown, hasMarks: false, plots: plots)),
         ]
         var patterns: [String] = []
@@ -217,8 +234,9 @@ extension OverheadReport {
             blocks.append(
                 .table(
                     Document.Table(
-                        caption: "Nanoseconds a lookup, random pages: mean of the orders' percentiles, its limits, and "
-                            + "below it the smallest and the largest of the orders.",
+                        caption: "Nanoseconds a lookup, random pages: median of the orders' percentiles, its "
+                            + "limits, and below "
+                            + "them the smallest and the largest of the orders.",
                         columns: [
                             .words("Way"), .number("Bytes"), .number("Lines"), .number("Throughput, p50"),
                             .number("Latency, p50"), .number("p99"), .number("p99.9"), .number("Evicted, p50"),
@@ -234,9 +252,10 @@ extension OverheadReport {
                                     Document.Cell(warm.map { Double($0.tableBytes).fixed(0) } ?? "-"),
                                     Document.Cell(warm.map { Double($0.cacheLines).fixed(0) } ?? "-"),
                                     throughput?.p50.cell ?? "-",
-                                ] + [warm, evicted].flatMap { timing in
-                                    [timing?.p50, timing?.p99, timing?.p999].map { $0?.cell ?? "-" }
-                                })
+                                ]
+                                    + [warm, evicted].flatMap { timing in
+                                        [timing?.p50, timing?.p99, timing?.p999].map { time in time?.cell ?? "-" }
+                                    })
                         })))
         }
         let others = patterns.filter { $0 != Self.mainPattern }
@@ -244,7 +263,8 @@ extension OverheadReport {
             blocks.append(
                 .table(
                     Document.Table(
-                        caption: "Latency with other patterns, median nanoseconds a lookup: hot is 16 pages, zipf draws a page "
+                        caption: "Latency with other patterns, median nanoseconds a lookup: hot is 16 pages, zipf "
+                            + "draws a page "
                             + "by its rank, exponent 1.",
                         columns: [.words("Way")]
                             + others.flatMap { [.number("\($0), warm"), .number("\($0), evicted")] },
@@ -261,18 +281,16 @@ extension OverheadReport {
         return blocks
     }
 
-    /// 1, 2, 5, 10 ... over what is plotted.
-    private static func logarithmicMarks(_ values: [Double]) -> [(name: String, place: Double)] {
-        guard let least = values.min(), let most = values.max() else { return [] }
+    /// 1, 2, 5, 10 ... within a range.
+    private static func logarithmicMarks(_ range: ClosedRange<Double>) -> [(name: String, place: Double)] {
         var marks: [(name: String, place: Double)] = []
-        var decade = pow(10, log10(least).rounded(.down))
-        let isWide = most / least > 1e4
-        while decade <= most {
-            for step in isWide ? [1.0] : [1.0, 2, 5] where decade * step >= least / 2 && decade * step <= most * 2 {
-                let place = decade * step
-                marks.append((place.fixed(place < 1 ? max(0, -Int(log10(place).rounded(.down))) : 0), place))
+        var power = Int(log10(range.lowerBound).rounded(.down))
+        while pow(10, Double(power)) <= range.upperBound {
+            for step in [1.0, 2, 5] {
+                let place = step * pow(10, Double(power))
+                if range.contains(place) { marks.append((place.fixed(max(0, -power)), place)) }
             }
-            decade *= 10
+            power += 1
         }
         return marks
     }
@@ -291,7 +309,8 @@ extension OverheadReport {
         }
         var blocks: [Document.Block] = [
             .text(
-                "Only translations of addresses of the image would ask the table. Constants name pages that kperm pins, "
+                "Only translations of addresses of the image would ask the table. Constants name pages that kperm "
+                    + "pins, "
                     + "and addresses of the linear map are told apart by a comparison that the kernel makes already."),
             .table(
                 Document.Table(
@@ -303,8 +322,11 @@ extension OverheadReport {
                     ], rows: rows)),
             .table(
                 Document.Table(
-                    caption: "The product: lookups times what one takes longer than today's (median latency, random pages). "
-                        + "The last column is a bound: the translations of the linear map paid for a lookup in a warm table, "
+                    caption: "The product: lookups (of the image, and the unclear ones, which may be) times what "
+                        + "one takes longer "
+                        + "than today's (median latency, random pages). "
+                        + "The last column is a bound: the translations of the linear map paid for a lookup in a "
+                        + "warm table, "
                         + "too.",
                     columns: [
                         .words("Workload"), .number("Lookups a system call"), .number("Lookups a second"),
@@ -361,7 +383,7 @@ extension OverheadReport {
                         points: simulations(workload.name, model.name).compactMap { simulation in
                             let value = value(simulation)
                             return place(simulation).map {
-                                Plot.Point($0, value.mean, low: value.low, high: value.high)
+                                Plot.Point($0, value.value, low: value.low, high: value.high)
                             }
                         }.sorted { $0.x < $1.x })
                 })
@@ -371,20 +393,26 @@ extension OverheadReport {
     private var legend: [String] { workloads.prefix(Plot.mostSeries).map(\.name) }
 
     private var more: String {
-        workloads.count > Plot.mostSeries ? " The first \(Plot.mostSeries) workloads; the others are in the tables." : ""
+        workloads.count > Plot.mostSeries
+            ? " The first \(Plot.mostSeries) workloads; the others are in the "
+                + "tables." : ""
     }
 
     private var smallPageBlocks: [Document.Block] {
-        let names = granules.map(\.granule)
+        let names = [stock].compactMap { $0 } + granules.map(\.granule)
         var blocks: [Document.Block] = [
             .text(
-                "A stock kernel maps its image in blocks of 2 MB, a permuted one in single pages, which some processors "
-                    + "take together where their frames follow one another. Traces of the kernel at work went past models of "
+                "A stock kernel maps its image in blocks of 2 MB, a permuted one in single pages, which some "
+                    + "processors "
+                    + "take together where their frames follow one another. Traces of the kernel at work went past "
+                    + "models of "
                     + "processors, with the orders of each granule."),
             .figure(
                 Document.Figure(
-                    caption: "Walks (misses of all translation buffers) for 1000 instructions against the granule; 2M is the "
-                        + "unpermuted kernel. Bars are \(percentConfidence) limits over the orders. Each plot has a scale of "
+                    caption: "Walks (misses of all translation buffers) for 1000 instructions against the granule; "
+                        + "2M is the "
+                        + "unpermuted kernel. Bars are \(percentConfidence) limits over the orders. Each plot has a "
+                        + "scale of "
                         + "its own.\(more)",
                     legend: legend, hasMarks: true,
                     plots: panels(
@@ -395,7 +423,8 @@ extension OverheadReport {
                         }, value: \.walks))),
             .table(
                 Document.Table(
-                    caption: "Estimated slowdown with pages of 4 KB against blocks of 2M, in percent: mean of the orders, "
+                    caption: "Estimated slowdown with pages of 4 KB against blocks of 2M, in percent: mean of the "
+                        + "orders, "
                         + "limits, and range. It is at the upper end; the assumptions are below.",
                     columns: [.words("Workload")] + models.map { .number($0.title) },
                     rows: workloads.map { workload in
@@ -408,14 +437,19 @@ extension OverheadReport {
                     })),
         ]
         if mappings.isEmpty {
-            blocks.append(.text("Not measured on this machine itself, for it gave no pages of 2 MB: \(machine.largePages)."))
+            blocks.append(
+                .text(
+                    "Not measured on this machine itself, for it gave no pages of 2 MB: "
+                        + "\(machine.largePages)."))
         } else {
             blocks.append(
                 .table(
                     Document.Table(
-                        caption: "Measured on this machine: a line in each of \(Double(kernel.pages).fixed(0)) pages, the same "
+                        caption: "Measured on this machine: a line in each of \(Double(kernel.pages).fixed(0)) "
+                            + "pages, the same "
                             + "bytes in the same order in pages of 4 KB and of 2 MB (\(machine.largePages)). Median "
-                            + "nanoseconds a reference over batches of 64, each waiting for the one before: all a page's worth "
+                            + "nanoseconds a reference over batches of 64, each waiting for the one before: all a "
+                            + "page's worth "
                             + "of misses and none of its reuse, so far above what a kernel sees.",
                         columns: [
                             .words("Reference"), .words("Pattern"), .number("4 KB"), .number("2 MB"), .number("Ratio"),
@@ -432,19 +466,22 @@ extension OverheadReport {
     }
 
     private var entropyBlocks: [Document.Block] {
-        let bits = Dictionary(granules.map { ($0.granule, $0.targetBits) }, uniquingKeysWith: { first, _ in first })
+        // The kernel as it is hides nothing.
+        let marks = [stock].compactMap { $0 }.map { ($0, 0.0) } + granules.map { ($0.granule, $0.targetBits) }
+        let bits = Dictionary(marks, uniquingKeysWith: { first, _ in first })
         return [
             .text(
                 "A larger granule leaves an attacker fewer places to guess, and costs less where a processor can take "
                     + "several pages as one."),
             .figure(
                 Document.Figure(
-                    caption: "Estimated slowdown against the bits that hide the place of one page, by granule (on top); 2M is "
+                    caption: "Estimated slowdown against the bits that hide the place of one page, by granule (on "
+                        + "top); 2M is "
                         + "the unpermuted kernel, which hides nothing within the image.\(more)",
                     legend: legend, hasMarks: true,
                     plots: panels(
                         xLabel: "bits a page", yLabel: "slowdown, %",
-                        topMarks: granules.map { ($0.granule, $0.targetBits) }, place: { bits[$0.granule] },
+                        topMarks: marks.map { (name: $0.0, place: $0.1) }, place: { bits[$0.granule] },
                         value: \.slowdownPercent))),
         ]
     }
@@ -460,15 +497,17 @@ extension OverheadReport {
                         simulation.dataMisses.cell(decimals: 3), simulation.walks.cell(decimals: 3),
                         simulation.imageWalks.cell(decimals: 3), simulation.walkCycles.cell(decimals: 2),
                         simulation.translationCycles.cell(decimals: 2),
-                        simulation.granule == granules.first?.granule
+                        simulation.granule == stock
                             ? "-" : simulation.slowdownPercent.cell(decimals: 2),
                     ])
                 }
             }
             return .table(
                 Document.Table(
-                    caption: "\(model.title), for 1000 instructions. Misses are of the first-level buffers; walks missed the "
-                        + "second level, too; translation is walks and hits in the second level. Without limits: the order "
+                    caption: "\(model.title), for 1000 instructions. Misses are of the first-level buffers; walks "
+                        + "missed the "
+                        + "second level, too; translation is walks and hits in the second level. Without limits: "
+                        + "the order "
                         + "made no difference.",
                     columns: [
                         .words("Granule"), .number("Fetch misses"), .number("Data misses"), .number("Walks"),
@@ -485,11 +524,21 @@ extension OverheadReport {
     private var methodBlocks: [Document.Block] {
         var blocks: [Document.Block] = [
             .list([
-                "Limits are Student's, \(percentConfidence), for the mean over all orders: mean ± t s / √n with "
-                    + "n = \(method.permutations) and n - 1 degrees of freedom (NIST/SEMATECH e-Handbook of Statistical "
-                    + "Methods, 1.3.5.2; t by Abramowitz and Stegun 26.7.3 and 26.7.4). Each order is one value; of "
-                    + "times, that value is a percentile of the order's own batches, so the limits hold noise of the "
-                    + "machine, too.",
+                "Each order gives one value of each number, n = \(method.permutations). Of what is counted or "
+                    + "simulated "
+                    + "the mean is shown, with Student's limits for the mean of all orders, \(percentConfidence): ± "
+                    + "t s / √n, "
+                    + "n - 1 degrees of freedom (NIST/SEMATECH e-Handbook of Statistical Methods, 1.3.5.2; t by "
+                    + "Abramowitz "
+                    + "and Stegun, 26.7.3 and 26.7.4).",
+                "Of times the value of an order is a percentile of its batches; the median of the orders is shown, "
+                    + "with "
+                    + "limits from order statistics, which no disturbance of the machine can widen at will: the "
+                    + "k-th from "
+                    + "either end, at least \(percentConfidence) (Hahn and Meeker, Statistical Intervals, 5.2). "
+                    + "They hold "
+                    + "noise of the machine, too. A percentile of too few batches is left out.",
+                "Below a number and its limits stand the smallest and the largest of the orders.",
                 "The orders are class-closed, with the kernel's own pins, as kperm permute draws them.",
                 "The measurements of lookups are of this machine and the simulation is of the processors it names: the "
                     + "two are not added.",
@@ -497,10 +546,12 @@ extension OverheadReport {
             ]),
             .text("Assumptions of the simulation:"),
             .list([
-                "walks and hits in the second-level buffer are waited for, nothing overlaps: the slowdown is at the upper "
+                "walks and hits in the second-level buffer are waited for, nothing overlaps: the slowdown is at the "
+                    + "upper "
                     + "end",
                 method.caches
-                    ? "entries of page tables and the program's lines go through simulated caches; misses of the program "
+                    ? "entries of page tables and the program's lines go through simulated caches; misses of the "
+                        + "program "
                         + "itself are no part of the slowdown"
                     : "caches are not simulated: an entry of a page table costs what the model says (walkReference)",
                 "the linear map is where x86-64 has it without KASLR, in mappings of 2M; all else outside the image is "
@@ -511,9 +562,11 @@ extension OverheadReport {
             ]),
             .text("Limits:"),
             .list([
-                "A trace is a window of a workload in QEMU, on one processor, with busybox as the only program; another "
+                "A trace is a window of a workload in QEMU, on one processor, with busybox as the only program; "
+                    + "another "
                     + "kernel at other work translates and misses differently.",
-                "A second is taken for \(span(Array(Set(workloads.map(\.instructionsPerSecond))).map { $0 / 1e6 })) million "
+                "A second is taken for \(span(Array(Set(workloads.map(\.instructionsPerSecond))).map { $0 / 1e6 })) "
+                    + "million "
                     + "instructions, the guest's clock.",
                 "Code of modules was not searched for translations.",
                 "Only the medians of warm and evicted tables bound what a kernel sees, which is between the two.",
@@ -523,7 +576,8 @@ extension OverheadReport {
         blocks.append(
             .table(
                 Document.Table(
-                    caption: "What the slowdown of each processor is made from, in cycles. kperm simulate models NAME prints "
+                    caption: "What the slowdown of each processor is made from, in cycles. kperm simulate models "
+                        + "NAME prints "
                         + "all of a model, with sources.",
                     columns: [.words("Processor"), .words("Number"), .number("Cycles"), .words("Source")],
                     rows: models.flatMap { model in
@@ -547,7 +601,8 @@ extension OverheadReport {
                     })))
         blocks.append(
             .text(
-                "Seeds, derived from \(method.rootSeed), which --seed repeats. They are no secret any more: permute no kernel "
+                "Seeds, derived from \(method.rootSeed), which --seed repeats. They are no secret any more: permute "
+                    + "no kernel "
                     + "with them."))
         blocks.append(
             .table(

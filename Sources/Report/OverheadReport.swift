@@ -158,12 +158,13 @@ public struct OverheadReport: Codable, Equatable, Sendable {
         /// warm or evicted.
         public let caches: String
         public let p50: Estimate
-        public let p99: Estimate
-        public let p999: Estimate
+        /// Nil where there were too few batches.
+        public let p99: Estimate?
+        public let p999: Estimate?
 
         public init(
             strategy: String, tableBytes: Int, cacheLines: Int, pattern: String, kind: String, caches: String,
-            p50: Estimate, p99: Estimate, p999: Estimate
+            p50: Estimate, p99: Estimate?, p999: Estimate?
         ) {
             self.strategy = strategy
             self.tableBytes = tableBytes

@@ -52,15 +52,32 @@ struct EstimateTests {
     @Test func byHand() {
         let estimate = Estimate([3, 1, 2])
         let half = 0.95 * (2 / (1 - 0.95 * 0.95)).squareRoot() / 3.0.squareRoot()
-        #expect(estimate.count == 3 && estimate.mean == 2 && estimate.least == 1 && estimate.most == 3)
-        #expect(isClose(estimate.halfWidth, half) && isClose(estimate.low, 2 - half) && estimate.varies)
+        #expect(estimate.count == 3 && estimate.value == 2 && estimate.least == 1 && estimate.most == 3)
+        #expect(isClose(estimate.high - 2, half) && isClose(estimate.low, 2 - half) && estimate.varies)
     }
 
     @Test func constants() {
         for values in [[0.1], [0.1, 0.1, 0.1]] {
             let estimate = Estimate(values)
-            #expect(estimate.mean == 0.1 && estimate.low == 0.1 && estimate.high == 0.1 && !estimate.varies)
+            #expect(estimate.value == 0.1 && estimate.low == 0.1 && estimate.high == 0.1 && !estimate.varies)
         }
+    }
+
+    /// Ten values: one lies outside at either end, for 2 (1 + 10) / 1024 is 2.1 %, and with 45 more it is 10.9 %.
+    @Test func medians() {
+        let estimate = Estimate(times: [9, 2, 7, 4, 1000, 6, 5, 8, 3, 1])
+        #expect(estimate.value == 5.5 && estimate.low == 2 && estimate.high == 9)
+        #expect(estimate.least == 1 && estimate.most == 1000)
+        let odd = Estimate(times: [3, 1, 2])
+        #expect(odd.value == 2 && odd.low == 1 && odd.high == 3)
+        #expect(Estimate(times: [4]).low == 4)
+    }
+
+    /// How many lie outside at either end, as tables of the sign test have it at 5 %, both sides.
+    @Test(arguments: [(1, 0), (5, 0), (6, 0), (8, 0), (9, 1), (10, 1), (12, 2), (20, 5), (25, 7), (100, 39)])
+    func ranks(count: Int, left: Int) {
+        let estimate = Estimate(times: (0..<count).map(Double.init))
+        #expect(estimate.low == Double(left) && estimate.high == Double(count - 1 - left))
     }
 
     /// Of many samples of ten, the limits hold the true mean in 95 of 100.

@@ -17,7 +17,10 @@ struct LookupStudy {
     let clock: TickClock
     let quick: Bool
 
-    private var effort: BenchEffort { quick ? .quick : .usual }
+    /// Costs are worked out with one pattern; the others are looked at for a shorter time.
+    private func effort(_ pattern: AccessPattern) -> BenchEffort {
+        quick || pattern.name != LookupFindings.pattern ? .quick : .usual
+    }
 
     private func patterns(_ pages: Int, _ order: Int) throws -> [AccessPattern] {
         let all = try AccessPattern.all(LookupBench.patternLength, of: pages, seed: try seeds.seed(order))
@@ -35,7 +38,7 @@ struct LookupStudy {
                 findings.candidate = try FlatTable<UInt32>(table).name
                 for pattern in try patterns(table.pageCount, order) {
                     progress("lookups: order \(order + 1) of \(seeds.all.count), \(pattern.name)")
-                    for timing in try bench.measure(pattern, effort) { findings.add(timing) }
+                    for timing in try bench.measure(pattern, effort(pattern)) { findings.add(timing) }
                 }
             }
         } catch let error as LookupError {
@@ -56,7 +59,7 @@ struct LookupStudy {
         for order in seeds.all.indices {
             progress("mappings: order \(order + 1) of \(seeds.all.count)")
             for pattern in try patterns(pages, order) {
-                for timing in bench.measure(pattern, effort) {
+                for timing in bench.measure(pattern, effort(pattern)) {
                     let key = "\(timing.reference) \(timing.pattern)"
                     let time = timing.ticks.nanoseconds(clock).p50
                     if times[key] == nil { rows.append((key, timing)) }
@@ -72,8 +75,8 @@ struct LookupStudy {
             rows.compactMap { key, timing in
                 guard let (small, large) = times[key], small.count == large.count, !small.isEmpty else { return nil }
                 return OverheadReport.Mapping(
-                    reference: timing.reference.rawValue, pattern: timing.pattern, small: Estimate(small),
-                    large: Estimate(large), ratio: Estimate(zip(small, large).map { $0 / $1 }))
+                    reference: timing.reference.rawValue, pattern: timing.pattern, small: Estimate(times: small),
+                    large: Estimate(times: large), ratio: Estimate(times: zip(small, large).map { $0 / $1 }))
             }, bench.means
         )
     }
@@ -104,8 +107,9 @@ struct LookupStudy {
         let first = table.virtualBase.rawValue >> 21
         let last = (table.virtualBase.rawValue + UInt64(table.pageCount * pageSize - 1)) >> 21
         return OverheadReport.Memory(
-            tableBytes: table.byteCount, pageTablePages: Int(last - first) + 1, drawMilliseconds: Estimate(draws),
-            moveMilliseconds: Estimate(moves))
+            tableBytes: table.byteCount, pageTablePages: Int(last - first) + 1,
+            drawMilliseconds: Estimate(times: draws),
+            moveMilliseconds: Estimate(times: moves))
     }
 }
 
@@ -145,8 +149,8 @@ struct LookupFindings {
         if times[key] == nil { keys.append(key) }
         let each = timing.ticks.nanoseconds(clock)
         times[key, default: Percentile()].p50.append(each.p50)
-        times[key, default: Percentile()].p99.append(each.p99)
-        times[key, default: Percentile()].p999.append(each.p999)
+        if each.batches >= 100 { times[key, default: Percentile()].p99.append(each.p99) }
+        if each.batches >= 1000 { times[key, default: Percentile()].p999.append(each.p999) }
         if timing.kind == .latency, timing.pattern == Self.pattern {
             times[key, default: Percentile()].batches += timing.batches.map { $0 / clock.ticksPerNanosecond }
         }
@@ -154,6 +158,12 @@ struct LookupFindings {
 
     private func medians(_ strategy: String, _ caches: LookupTiming.Caches) -> [Double] {
         times[Key(strategy: strategy, pattern: Self.pattern, kind: .latency, caches: caches)]?.p50 ?? []
+    }
+
+    /// Of all orders, or of none.
+    private func tail(_ times: [Double]) -> Estimate? {
+        guard let orders = self.times.values.map(\.p50.count).max(), times.count == orders else { return nil }
+        return Estimate(times: times)
     }
 
     /// In the order they were measured.
@@ -164,8 +174,9 @@ struct LookupFindings {
             }
             return OverheadReport.Lookup(
                 strategy: key.strategy, tableBytes: size.tableBytes, cacheLines: size.cacheLines,
-                pattern: key.pattern, kind: key.kind.rawValue, caches: key.caches.rawValue, p50: Estimate(time.p50),
-                p99: Estimate(time.p99), p999: Estimate(time.p999))
+                pattern: key.pattern, kind: key.kind.rawValue, caches: key.caches.rawValue,
+                p50: Estimate(times: time.p50),
+                p99: tail(time.p99), p999: tail(time.p999))
         }
     }
 
@@ -208,8 +219,8 @@ struct LookupFindings {
             let calls = Double(workload.systemCalls)
             return OverheadReport.Share(
                 nanosecondsPerSystemCall: calls > 0
-                    ? Estimate(nanoseconds.map { $0 * Double(lookups) / calls }) : nil,
-                percent: Estimate(nanoseconds.map { 100 * $0 * Double(lookups) / kernel }))
+                    ? Estimate(times: nanoseconds.map { $0 * Double(lookups) / calls }) : nil,
+                percent: Estimate(times: nanoseconds.map { 100 * $0 * Double(lookups) / kernel }))
         }
         let lookups = workload.image + workload.unclear
         let seconds = Double(max(workload.instructions + workload.userInstructions, 1)) / workload.instructionsPerSecond

@@ -45,18 +45,19 @@ struct ReportOverhead: AsyncParsableCommand {
             Without them, what the trace itself holds is counted.
 
             FILE.html is one page with everything in it, plots by gnuplot, and asks nothing of a network; FILE.md and \
-            FILE.json say the same. -o may be given several times: measuring takes minutes, writing does not. Without -o \
-            Markdown is printed.
+            FILE.json say the same. -o may be given several times: measuring takes minutes, writing does not. --from takes a \
+            FILE.json and measures nothing. Without -o Markdown is printed.
 
               kperm report overhead vmlinux --trace fork.kpt --trace file.kpt -o overhead.html -o overhead.json
               kperm report overhead /boot/vmlinuz-6.1.0-56-cloud-amd64 --trace fork.kpt --quick --format json
+              kperm report overhead --from overhead.json -o overhead.html
 
             --quick measures for a shorter time and simulates no caches: minutes become seconds, limits become wider. The \
             seeds are printed, so they are no secret: permute no kernel with them.
             """)
 
     @Argument(help: "The kernel image that was traced: a vmlinuz, or an ELF vmlinux with symbols.", completion: .file())
-    var image: String
+    var image: String?
 
     @Option(help: "A trace of that kernel at work; may be given several times.", completion: .file())
     var trace: [String] = []
@@ -66,6 +67,9 @@ struct ReportOverhead: AsyncParsableCommand {
 
     @Option(help: ArgumentHelp("What all seeds are derived from: 64 hexadecimal digits.", valueName: "hex"))
     var seed = String(repeating: "0", count: 2 * Seed.byteCount)
+
+    @Option(help: "Measure nothing: write again what an earlier run wrote as JSON.", completion: .file())
+    var from: String?
 
     @Flag(help: "Take seconds instead of minutes.")
     var quick = false
@@ -83,7 +87,11 @@ struct ReportOverhead: AsyncParsableCommand {
     private static let mostOrders = 1000
 
     func validate() throws {
-        guard !trace.isEmpty else {
+        guard (image == nil) == (from != nil) else { throw ValidationError("give an image, or --from FILE.json") }
+        guard from == nil || trace.isEmpty && !quick else {
+            throw ValidationError("--from takes all from its file: leave out --trace and --quick")
+        }
+        guard from != nil || !trace.isEmpty else {
             throw ValidationError("give at least one trace of this kernel: --trace FILE (tools/trace records them)")
         }
         guard (Self.leastOrders...Self.mostOrders).contains(permutations) else {
@@ -101,7 +109,8 @@ struct ReportOverhead: AsyncParsableCommand {
         if output.isEmpty { return [(json ? .json : format ?? .markdown, nil)] }
         return try output.map { file in
             guard let format = format ?? ReportFormat(file: file) else {
-                throw ValidationError("\(file): say in what form with --format, or let its name end with .html, .md or .json")
+                throw ValidationError(
+                    "\(file): say in what form with --format, or let its name end with .html, .md or .json")
             }
             return (format, file)
         }
@@ -110,8 +119,15 @@ struct ReportOverhead: AsyncParsableCommand {
     func run() async throws {
         let outputs = try outputs()
         for file in output { try Self.checkWritable(file) }
-        if outputs.contains(where: { $0.format == .html }) { try await drawing { () async throws(PlotError) in try await Gnuplot.check() } }
-        let report = try await measured()
+        if outputs.contains(where: { $0.format == .html }) {
+            try await drawing { () async throws(PlotError) in try await Gnuplot.check() }
+        }
+        let report: OverheadReport
+        if let from {
+            report = try Self.read(from)
+        } else {
+            report = try await measured(image ?? "")
+        }
         for (format, file) in outputs {
             let text: String
             switch format {
@@ -146,6 +162,13 @@ struct ReportOverhead: AsyncParsableCommand {
         return String(decoding: try encoder.encode(report), as: UTF8.self) + "\n"
     }
 
+    private static func read(_ file: String) throws -> OverheadReport {
+        let bytes = try readAll(file)
+        do { return try JSONDecoder().decode(OverheadReport.self, from: Data(bytes)) } catch {
+            throw CommandFailure.input("\(file): not a report that kperm report overhead wrote as JSON")
+        }
+    }
+
     private static func write(_ text: String, to file: String?) throws {
         guard let file else { return print(text, terminator: "") }
         do {
@@ -157,7 +180,7 @@ struct ReportOverhead: AsyncParsableCommand {
 
     // MARK: The work
 
-    private func measured() async throws -> OverheadReport {
+    private func measured(_ image: String) async throws -> OverheadReport {
         let seeds = try OrderSeeds(root: seed, count: permutations)
         let traces = try trace.map { try TraceSubject($0, among: trace) }
         let needsSites = traces.contains { $0.counts == nil }

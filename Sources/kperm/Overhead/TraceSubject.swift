@@ -59,7 +59,8 @@ struct TraceSubject {
             as DecodingError
         {
             throw CommandFailure.input(
-                "\(beside): not what tools/trace counts beside \(path): \(Self.what(error)); move it away to count in the trace")
+                "\(beside): not what tools/trace counts beside \(path): \(Self.what(error)); move it away to count in the trace"
+            )
         }
         guard counts.workload == header.workload, counts.buildID == header.buildID.hexadecimal else {
             throw CommandFailure.input(
