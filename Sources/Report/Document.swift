@@ -28,6 +28,20 @@ public struct Document: Sendable {
         public let caption: String
         public let columns: [Column]
         public let rows: [Row]
+
+        /// Without columns in whose every row there is a dash.
+        var withoutEmptyColumns: Self {
+            let kept = columns.indices.filter { column in
+                rows.contains { row in
+                    if case .cells(let cells) = row { cells[column].text != "-" } else { false }
+                }
+            }
+            return Self(
+                caption: caption, columns: kept.map { columns[$0] },
+                rows: rows.map { row in
+                    if case .cells(let cells) = row { .cells(kept.map { cells[$0] }) } else { row }
+                })
+        }
     }
 
     public struct Column: Sendable {

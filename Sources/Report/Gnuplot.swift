@@ -57,7 +57,7 @@ public enum Gnuplot {
             "(" + marks.map { "'\($0.name)' \($0.place)" }.joined(separator: ", ") + ")"
         }
         var lines = [
-            "set terminal svg size \(plot.hasMarks ? "440,300" : "560,340") dynamic noenhanced font 'sans-serif,13'",
+            "set terminal svg size \(plot.hasMarks ? "440,290" : "440,270") dynamic noenhanced font 'sans-serif,11'",
             "set encoding utf8", "set key off", "set samples 2", "set border 3 lc rgb '\(axis)' lw 0.8",
             "set tics nomirror out scale 0.6,0.3 textcolor rgb '\(ink)'",
             "set grid ytics \(plot.logarithmicX == nil ? "" : "xtics ")lt 1 lw 0.7 lc rgb '\(grid)'",

@@ -178,7 +178,7 @@ extension Document {
         nav a { text-decoration: none; }
         nav a:hover { text-decoration: underline; }
         .table { overflow-x: auto; margin: 1.1rem 0 1.6rem; }
-        table { border-collapse: collapse; font-size: 0.86rem; line-height: 1.4; font-variant-numeric: tabular-nums; }
+        table { min-width: min(100%, 36rem); border-collapse: collapse; font-size: 0.86rem; line-height: 1.4; font-variant-numeric: tabular-nums; }
         caption { padding-bottom: 0.5rem; text-align: left; color: var(--soft); max-width: 56rem; }
         th, td { padding: 0.35rem 0.9rem 0.35rem 0; text-align: left; vertical-align: top; font-weight: 400; }
         tbody th { min-width: 8rem; }
@@ -209,7 +209,7 @@ extension Document {
           html { font-size: 11px; }
           body { max-width: none; padding: 0; font-size: 10.5px; }
           nav { display: none; }
-          h2, h3, caption, thead { break-after: avoid; }
+          h2, h3, caption, thead, tr.group { break-after: avoid; }
           tr, .plot, .facts div, li { break-inside: avoid; }
           thead { display: table-header-group; }
           .table { overflow: visible; }

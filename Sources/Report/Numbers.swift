@@ -50,12 +50,12 @@ extension Estimate {
             return below < step / 2 ? "±<" + step.fixed(decimals) : "±" + below.fixed(decimals)
         }
         let (first, last) = (low.fixed(decimals), high.fixed(decimals))
-        return first == last ? nil : "\(first)–\(last)"
+        return first == last ? nil : "[\(first)–\(last)]"
     }
 
     /// The value with its limits, in a sentence.
     var words: String {
         let cell = cell
-        return cell.limits.map { $0.hasPrefix("±") ? "\(cell.text) \($0)" : "\(cell.text) (\($0))" } ?? cell.text
+        return cell.limits.map { "\(cell.text) \($0)" } ?? cell.text
     }
 }

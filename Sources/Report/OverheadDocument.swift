@@ -11,8 +11,8 @@ extension OverheadReport {
     public var document: Document {
         Document(
             title: "What permuting \(kernel.release ?? kernel.file) costs",
-            subtitle: "\(kernel.architecture), \(Double(kernel.pages).fixed(0)) pages. \(method.permutations) random "
-                + "orders of each granule, measured on \(machine.processor), \(generated), by kperm \(tool).",
+            subtitle: "\(kernel.architecture), \(Double(kernel.pages).fixed(0)) pages. \(method.permutations) "
+                + "random orders of each granule, measured on \(machine.processor), \(generated), by kperm \(tool).",
             facts: facts,
             sections: [
                 Document.Section(title: "The two questions", blocks: answers),
@@ -48,13 +48,13 @@ extension OverheadReport {
 
     private func span(_ values: [Double], _ unit: String = "") -> String {
         guard let least = values.min(), let most = values.max() else { return "none" }
-        let decimals = min(3, max(least.usualDecimals, most.usualDecimals == 0 ? 0 : most.usualDecimals))
-        let (first, last) = (least.fixed(least == 0 ? 0 : decimals), most.short)
-        return (first == last ? last : "\(first) to \(last)") + unit
+        return (least.short == most.short ? most.short : "\(least.short) to \(most.short)") + unit
     }
 
     /// The granule that is the kernel as it is.
-    private var stock: String? { simulations.first { row in !granules.contains { $0.granule == row.granule } }?.granule }
+    private var stock: String? {
+        simulations.first { row in !granules.contains { $0.granule == row.granule } }?.granule
+    }
 
     private var smallestGranule: String? { granules.last?.granule }
 
@@ -66,8 +66,8 @@ extension OverheadReport {
             facts.append(
                 Document.Fact(
                     value: "+\(warm.short) ns, cold +\(evicted.short) ns",
-                    label: "a lookup in the table more than today's, each waiting for the one before; the table in the "
-                        + "cache, and evicted"))
+                    label: "a lookup in the table more than today's, each waiting for the one before; the table in "
+                        + "the cache, and evicted"))
         }
         let rates = costs.compactMap(\.lookupsPerSystemCall)
         if !rates.isEmpty {
@@ -78,8 +78,8 @@ extension OverheadReport {
             facts.append(
                 Document.Fact(
                     value: "\(most.evicted.percent.value.short) %",
-                    label: "of the kernel's time for lookups in the worst workload (\(most.workload)), were the table "
-                        + "never in the cache"))
+                    label: "of the kernel's time for lookups in the worst workload (\(most.workload)), were the "
+                        + "table never in the cache"))
         }
         if !smallSlowdowns.isEmpty {
             facts.append(
@@ -102,13 +102,11 @@ extension OverheadReport {
                 .text(
                     "What does a table in virt_to_phys cost? A lookup (\(candidate), "
                         + "\(Double(table.tableBytes).fixed(0)) bytes) takes \(warm.short) ns longer than what "
-                        + "today's kernel "
-                        + "does (\(baseline)), and \(evicted.short) ns longer when the table is in no cache. The "
-                        + "kernel looks "
-                        + "up \(span(costs.map(\.lookupsPerSecond))) addresses of its image a second. Both multiplied: "
-                        + "\(most.warm.percent.value.short) to \(most.evicted.percent.value.short) % of the "
-                        + "kernel's time in the "
-                        + "workload \(most.workload)\(rest)."))
+                        + "today's kernel does (\(baseline)), and \(evicted.short) ns longer when the table is in "
+                        + "no cache. The kernel looks up \(span(costs.map(\.lookupsPerSecond))) addresses of its "
+                        + "image a second. Both multiplied: \(most.warm.percent.value.short) to "
+                        + "\(most.evicted.percent.value.short) % of the kernel's time in the workload "
+                        + "\(most.workload)\(rest)."))
         }
         if !smallSlowdowns.isEmpty {
             var parts: [String] = []
@@ -120,9 +118,8 @@ extension OverheadReport {
                 .text(
                     "What do pages of 4 KB under the kernel cost? Against blocks of 2 MB, by workload: "
                         + parts.joined(separator: ", ") + ". That is simulated from traces of the kernel at work "
-                        + "and at the "
-                        + "upper end, for every walk and every hit in a second-level buffer is taken to hold up "
-                        + "everything."))
+                        + "and at the upper end, for every walk and every hit in a second-level buffer is taken to "
+                        + "hold up everything."))
         }
         blocks.append(
             .text(
@@ -145,13 +142,12 @@ extension OverheadReport {
             .table(
                 Document.Table(
                     caption: "What is permuted, by granule: how many pages move together. The bits of a page are "
-                        + "log2 of "
-                        + "the places it may have, in the mean over the counted pages; a page that stays has 0.",
+                        + "log2 of the places it may have, in the mean over the counted pages; a page that stays "
+                        + "has 0.",
                     columns: [
                         .words("Granule"), .number("May move, pages"), .number("Moved, pages"),
                         .number(
-                            "Runs of "
-                                + "frames"),
+                            "Runs of frames"),
                         .number("Bits a page"), .number("Bits of the order"),
                     ], rows: rows)),
             .table(
@@ -175,15 +171,14 @@ extension OverheadReport {
             .text(
                 "\(kernel.file): \(kernel.format), release \(kernel.release ?? "unknown")"
                     + (kernel.build.map { ", \($0)" } ?? "") + (kernel.buildID.map { ", build id \($0)" } ?? "")
-                    + ". \(Double(kernel.pages).fixed(0)) pages; of \(Double(kernel.counted).fixed(0)) counted pages "
-                    + "\(kernel.pinned) are pinned."), at: 0)
+                    + ". \(Double(kernel.pages).fixed(0)) pages; of \(Double(kernel.counted).fixed(0)) counted "
+                    + "pages \(kernel.pinned) are pinned."), at: 0)
         blocks.append(
             .text(
                 "Drawing an order from its seed takes \(memory.drawMilliseconds.words) ms here, moving the pages "
-                    + "along its "
-                    + "cycles through one page besides \(memory.moveMilliseconds.words) ms. A kernel that permutes "
-                    + "itself "
-                    + "does both when it boots; here a process did, on memory as large as the image, in no cache."))
+                    + "along its cycles through one page besides \(memory.moveMilliseconds.words) ms. A kernel that "
+                    + "permutes itself does both when it boots; here a process did, on memory as large as the "
+                    + "image, in no cache."))
         return blocks
     }
 
@@ -217,15 +212,15 @@ extension OverheadReport {
         }
         var blocks: [Document.Block] = [
             .text(
-                "Latency: each lookup waits for the one before, and for one addition. A batch is 64 lookups of random "
-                    + "pages between two readings of the time-stamp counter, whose cost is taken off; evicted: "
-                    + "before each "
-                    + "batch the table is flushed from all caches. All ways take turns, on the table of every order."),
+                "Latency: each lookup waits for the one before, and for one addition. A batch is 64 lookups of "
+                    + "random pages between two readings of the time-stamp counter, whose cost is taken off; "
+                    + "evicted: before each batch the table is flushed from all caches. All ways take turns, on the "
+                    + "table of every order."),
             .figure(
                 Document.Figure(
                     caption: "Latency of a lookup: the share of batches, of all orders together, that took no "
-                        + "longer. The "
-                        + "\(shown.count) fastest ways; the others are in the table. The axis ends at four times the slowest median.",
+                        + "longer. The \(shown.count) fastest ways; the others are in the table. The axis ends at "
+                        + "four times the slowest median.",
                     legend: shown, hasMarks: false, plots: plots)),
         ]
         var patterns: [String] = []
@@ -235,12 +230,11 @@ extension OverheadReport {
                 .table(
                     Document.Table(
                         caption: "Nanoseconds a lookup, random pages: median of the orders' percentiles, its "
-                            + "limits, and below "
-                            + "them the smallest and the largest of the orders.",
+                            + "limits, and below them the smallest and the largest of the orders.",
                         columns: [
                             .words("Way"), .number("Bytes"), .number("Lines"), .number("Throughput, p50"),
                             .number("Latency, p50"), .number("p99"), .number("p99.9"), .number("Evicted, p50"),
-                            .number("p99"), .number("p99.9"),
+                            .number("Evicted, p99"), .number("Evicted, p99.9"),
                         ],
                         rows: strategies.map { strategy in
                             let throughput = lookup(strategy, "throughput", "warm")
@@ -256,7 +250,8 @@ extension OverheadReport {
                                     + [warm, evicted].flatMap { timing in
                                         [timing?.p50, timing?.p99, timing?.p999].map { time in time?.cell ?? "-" }
                                     })
-                        })))
+                        }
+                    ).withoutEmptyColumns))
         }
         let others = patterns.filter { $0 != Self.mainPattern }
         if !others.isEmpty {
@@ -264,8 +259,7 @@ extension OverheadReport {
                 .table(
                     Document.Table(
                         caption: "Latency with other patterns, median nanoseconds a lookup: hot is 16 pages, zipf "
-                            + "draws a page "
-                            + "by its rank, exponent 1.",
+                            + "draws a page by its rank, exponent 1.",
                         columns: [.words("Way")]
                             + others.flatMap { [.number("\($0), warm"), .number("\($0), evicted")] },
                         rows: strategies.map { strategy in
@@ -310,8 +304,8 @@ extension OverheadReport {
         var blocks: [Document.Block] = [
             .text(
                 "Only translations of addresses of the image would ask the table. Constants name pages that kperm "
-                    + "pins, "
-                    + "and addresses of the linear map are told apart by a comparison that the kernel makes already."),
+                    + "pins, and addresses of the linear map are told apart by a comparison that the kernel makes "
+                    + "already."),
             .table(
                 Document.Table(
                     caption: "Translations of addresses that the kernel made while it was traced.",
@@ -323,11 +317,8 @@ extension OverheadReport {
             .table(
                 Document.Table(
                     caption: "The product: lookups (of the image, and the unclear ones, which may be) times what "
-                        + "one takes longer "
-                        + "than today's (median latency, random pages). "
-                        + "The last column is a bound: the translations of the linear map paid for a lookup in a "
-                        + "warm table, "
-                        + "too.",
+                        + "one takes longer than today's (median latency, random pages). The last column is a "
+                        + "bound: the translations of the linear map paid for a lookup in a warm table, too.",
                     columns: [
                         .words("Workload"), .number("Lookups a system call"), .number("Lookups a second"),
                         .number("ns a system call, warm"), .number("evicted"), .number("% of the kernel's time, warm"),
@@ -394,8 +385,7 @@ extension OverheadReport {
 
     private var more: String {
         workloads.count > Plot.mostSeries
-            ? " The first \(Plot.mostSeries) workloads; the others are in the "
-                + "tables." : ""
+            ? " The first \(Plot.mostSeries) workloads; the others are in the tables." : ""
     }
 
     private var smallPageBlocks: [Document.Block] {
@@ -403,17 +393,13 @@ extension OverheadReport {
         var blocks: [Document.Block] = [
             .text(
                 "A stock kernel maps its image in blocks of 2 MB, a permuted one in single pages, which some "
-                    + "processors "
-                    + "take together where their frames follow one another. Traces of the kernel at work went past "
-                    + "models of "
-                    + "processors, with the orders of each granule."),
+                    + "processors take together where their frames follow one another. Traces of the kernel at work "
+                    + "went past models of processors, with the orders of each granule."),
             .figure(
                 Document.Figure(
                     caption: "Walks (misses of all translation buffers) for 1000 instructions against the granule; "
-                        + "2M is the "
-                        + "unpermuted kernel. Bars are \(percentConfidence) limits over the orders. Each plot has a "
-                        + "scale of "
-                        + "its own.\(more)",
+                        + "2M is the unpermuted kernel. Bars are \(percentConfidence) limits over the orders. Each "
+                        + "plot has a scale of its own.\(more)",
                     legend: legend, hasMarks: true,
                     plots: panels(
                         xLabel: "granule", yLabel: "walks / 1000 instructions",
@@ -424,8 +410,7 @@ extension OverheadReport {
             .table(
                 Document.Table(
                     caption: "Estimated slowdown with pages of 4 KB against blocks of 2M, in percent: mean of the "
-                        + "orders, "
-                        + "limits, and range. It is at the upper end; the assumptions are below.",
+                        + "orders, limits, and range. It is at the upper end; the assumptions are below.",
                     columns: [.words("Workload")] + models.map { .number($0.title) },
                     rows: workloads.map { workload in
                         .cells(
@@ -439,18 +424,16 @@ extension OverheadReport {
         if mappings.isEmpty {
             blocks.append(
                 .text(
-                    "Not measured on this machine itself, for it gave no pages of 2 MB: "
-                        + "\(machine.largePages)."))
+                    "Not measured on this machine itself, for it gave no pages of 2 MB: \(machine.largePages)."))
         } else {
             blocks.append(
                 .table(
                     Document.Table(
                         caption: "Measured on this machine: a line in each of \(Double(kernel.pages).fixed(0)) "
-                            + "pages, the same "
-                            + "bytes in the same order in pages of 4 KB and of 2 MB (\(machine.largePages)). Median "
-                            + "nanoseconds a reference over batches of 64, each waiting for the one before: all a "
-                            + "page's worth "
-                            + "of misses and none of its reuse, so far above what a kernel sees.",
+                            + "pages, the same bytes in the same order in pages of 4 KB and of 2 MB "
+                            + "(\(machine.largePages)). Median nanoseconds a reference over batches of 64, each "
+                            + "waiting for the one before: all a page's worth of misses and none of its reuse, so "
+                            + "far above what a kernel sees.",
                         columns: [
                             .words("Reference"), .words("Pattern"), .number("4 KB"), .number("2 MB"), .number("Ratio"),
                         ],
@@ -471,13 +454,12 @@ extension OverheadReport {
         let bits = Dictionary(marks, uniquingKeysWith: { first, _ in first })
         return [
             .text(
-                "A larger granule leaves an attacker fewer places to guess, and costs less where a processor can take "
-                    + "several pages as one."),
+                "A larger granule leaves an attacker fewer places to guess, and costs less where a processor can "
+                    + "take several pages as one."),
             .figure(
                 Document.Figure(
                     caption: "Estimated slowdown against the bits that hide the place of one page, by granule (on "
-                        + "top); 2M is "
-                        + "the unpermuted kernel, which hides nothing within the image.\(more)",
+                        + "top); 2M is the unpermuted kernel, which hides nothing within the image.\(more)",
                     legend: legend, hasMarks: true,
                     plots: panels(
                         xLabel: "bits a page", yLabel: "slowdown, %",
@@ -505,10 +487,8 @@ extension OverheadReport {
             return .table(
                 Document.Table(
                     caption: "\(model.title), for 1000 instructions. Misses are of the first-level buffers; walks "
-                        + "missed the "
-                        + "second level, too; translation is walks and hits in the second level. Without limits: "
-                        + "the order "
-                        + "made no difference.",
+                        + "missed the second level, too; translation is walks and hits in the second level. Without "
+                        + "limits: the order made no difference.",
                     columns: [
                         .words("Granule"), .number("Fetch misses"), .number("Data misses"), .number("Walks"),
                         .number("For the image"), .number("Walk cycles"), .number("Translation cycles"),
@@ -525,37 +505,30 @@ extension OverheadReport {
         var blocks: [Document.Block] = [
             .list([
                 "Each order gives one value of each number, n = \(method.permutations). Of what is counted or "
-                    + "simulated "
-                    + "the mean is shown, with Student's limits for the mean of all orders, \(percentConfidence): ± "
-                    + "t s / √n, "
-                    + "n - 1 degrees of freedom (NIST/SEMATECH e-Handbook of Statistical Methods, 1.3.5.2; t by "
-                    + "Abramowitz "
-                    + "and Stegun, 26.7.3 and 26.7.4).",
+                    + "simulated the mean is shown, with Student's limits for the mean of all orders, "
+                    + "\(percentConfidence): ± t s / √n, n - 1 degrees of freedom (NIST/SEMATECH e-Handbook of "
+                    + "Statistical Methods, 1.3.5.2; t by Abramowitz and Stegun, 26.7.3 and 26.7.4).",
                 "Of times the value of an order is a percentile of its batches; the median of the orders is shown, "
-                    + "with "
-                    + "limits from order statistics, which no disturbance of the machine can widen at will: the "
-                    + "k-th from "
-                    + "either end, at least \(percentConfidence) (Hahn and Meeker, Statistical Intervals, 5.2). "
-                    + "They hold "
-                    + "noise of the machine, too. A percentile of too few batches is left out.",
+                    + "with limits from order statistics, which no disturbance of the machine can widen at will: "
+                    + "the k-th from either end, at least \(percentConfidence) (Hahn and Meeker, Statistical "
+                    + "Intervals, 5.2). They hold noise of the machine, too. A percentile of too few batches is "
+                    + "left out.",
                 "Below a number and its limits stand the smallest and the largest of the orders.",
                 "The orders are class-closed, with the kernel's own pins, as kperm permute draws them.",
-                "The measurements of lookups are of this machine and the simulation is of the processors it names: the "
-                    + "two are not added.",
+                "The measurements of lookups are of this machine and the simulation is of the processors it names: "
+                    + "the two are not added.",
                 "Compressed sizes are of the whole file.",
             ]),
             .text("Assumptions of the simulation:"),
             .list([
                 "walks and hits in the second-level buffer are waited for, nothing overlaps: the slowdown is at the "
-                    + "upper "
-                    + "end",
+                    + "upper end",
                 method.caches
                     ? "entries of page tables and the program's lines go through simulated caches; misses of the "
-                        + "program "
-                        + "itself are no part of the slowdown"
+                        + "program itself are no part of the slowdown"
                     : "caches are not simulated: an entry of a page table costs what the model says (walkReference)",
-                "the linear map is where x86-64 has it without KASLR, in mappings of 2M; all else outside the image is "
-                    + "mapped in single pages, the vmemmap in 2M",
+                "the linear map is where x86-64 has it without KASLR, in mappings of 2M; all else outside the image "
+                    + "is mapped in single pages, the vmemmap in 2M",
                 "kernel mappings are global; a switch of address space forgets user memory and the walk caches",
                 "user mode leaves buffers and caches as they are, for only kernel mode is in a trace",
                 "no prefetching, no speculation, no second thread on the core",
@@ -563,11 +536,9 @@ extension OverheadReport {
             .text("Limits:"),
             .list([
                 "A trace is a window of a workload in QEMU, on one processor, with busybox as the only program; "
-                    + "another "
-                    + "kernel at other work translates and misses differently.",
+                    + "another kernel at other work translates and misses differently.",
                 "A second is taken for \(span(Array(Set(workloads.map(\.instructionsPerSecond))).map { $0 / 1e6 })) "
-                    + "million "
-                    + "instructions, the guest's clock.",
+                    + "million instructions, the guest's clock.",
                 "Code of modules was not searched for translations.",
                 "Only the medians of warm and evicted tables bound what a kernel sees, which is between the two.",
                 "How long a boot takes longer was not measured: the times above are of the work alone, in a process.",
@@ -577,8 +548,7 @@ extension OverheadReport {
             .table(
                 Document.Table(
                     caption: "What the slowdown of each processor is made from, in cycles. kperm simulate models "
-                        + "NAME prints "
-                        + "all of a model, with sources.",
+                        + "NAME prints all of a model, with sources.",
                     columns: [.words("Processor"), .words("Number"), .number("Cycles"), .words("Source")],
                     rows: models.flatMap { model in
                         model.numbers.map { number in
@@ -602,8 +572,7 @@ extension OverheadReport {
         blocks.append(
             .text(
                 "Seeds, derived from \(method.rootSeed), which --seed repeats. They are no secret any more: permute "
-                    + "no kernel "
-                    + "with them."))
+                    + "no kernel with them."))
         blocks.append(
             .table(
                 Document.Table(

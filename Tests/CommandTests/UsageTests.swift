@@ -6,7 +6,9 @@ import Foundation
 import Testing
 
 struct UsageTests {
-    private static let subcommands = ["inspect", "permute", "verify", "restore", "translate", "table", "boot", "bench"]
+    private static let subcommands = [
+        "inspect", "permute", "verify", "restore", "translate", "table", "boot", "bench", "report",
+    ]
 
     @Test(arguments: [[]] + subcommands.map { [$0] }) func help(subcommand: [String]) async throws {
         let outcome = try await Workplace().kperm(subcommand + ["--help"])

@@ -58,6 +58,8 @@ struct PageTests {
             #expect(page.contains(text), "\(text)")
             #expect(markdown.contains(text), "\(text)")
         }
+        // What was measured of no way has no column.
+        #expect(!page.contains("Evicted, p99.9"))
         // Two of latencies, and two of each processor.
         #expect(page.occurrences(of: "<div class=\"plot\">") == 6)
         for label in [

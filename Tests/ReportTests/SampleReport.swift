@@ -30,7 +30,8 @@ enum SampleReport {
                     lookups.append(
                         OverheadReport.Lookup(
                             strategy: strategy, tableBytes: 8 << index, cacheLines: index + 1, pattern: "uniform",
-                            kind: kind, caches: caches, p50: time(base), p99: time(3 * base), p999: nil))
+                            kind: kind, caches: caches, p50: time(base), p99: time(3 * base),
+                            p999: caches == "warm" ? time(9 * base) : nil))
                     guard kind == "latency" else { continue }
                     curves.append(
                         OverheadReport.Curve(

@@ -33,12 +33,14 @@ struct LookupStudy {
         do {
             for (order, table) in subject.tables.enumerated() {
                 let bench = try LookupBench(table, clock: clock, seed: try seeds.seed(order))
-                findings.sizes = bench.sizes
+                findings.begin(bench.sizes)
                 findings.baseline = StockTranslation(table).name
                 findings.candidate = try FlatTable<UInt32>(table).name
                 for pattern in try patterns(table.pageCount, order) {
                     progress("lookups: order \(order + 1) of \(seeds.all.count), \(pattern.name)")
-                    for timing in try bench.measure(pattern, effort(pattern)) { findings.add(timing) }
+                    for timing in try bench.measure(pattern, effort(pattern)) {
+                        findings.add(timing, of: bench.sizes)
+                    }
                 }
             }
         } catch let error as LookupError {
@@ -121,7 +123,8 @@ struct LookupFindings {
     private static let shown = 8
 
     private struct Key: Hashable {
-        let strategy: String
+        /// Its place among the strategies: some have a number in their name that the order decides.
+        let strategy: Int
         let pattern: String
         let kind: LookupTiming.Kind
         let caches: LookupTiming.Caches
@@ -134,7 +137,9 @@ struct LookupFindings {
         var batches: [Double] = []
     }
 
-    var sizes: [LookupSize] = []
+    /// Of the first order.
+    private var sizes: [LookupSize] = []
+    private var names: [String] = []
     /// Today's translation, and the table that costs are of.
     var baseline = ""
     var candidate = ""
@@ -144,8 +149,20 @@ struct LookupFindings {
 
     init(_ clock: TickClock) { self.clock = clock }
 
-    mutating func add(_ timing: LookupTiming) {
-        let key = Key(strategy: timing.strategy, pattern: timing.pattern, kind: timing.kind, caches: timing.caches)
+    /// Goes on to the table of another order.
+    mutating func begin(_ sizes: [LookupSize]) {
+        if names.isEmpty {
+            self.sizes = sizes
+            names = sizes.map(\.strategy)
+        }
+        for (index, size) in sizes.enumerated() where size.strategy != names[index] {
+            names[index] = size.strategy.split(separator: " ").filter { Int($0) == nil }.joined(separator: " ")
+        }
+    }
+
+    mutating func add(_ timing: LookupTiming, of sizes: [LookupSize]) {
+        guard let strategy = sizes.firstIndex(where: { $0.strategy == timing.strategy }) else { return }
+        let key = Key(strategy: strategy, pattern: timing.pattern, kind: timing.kind, caches: timing.caches)
         if times[key] == nil { keys.append(key) }
         let each = timing.ticks.nanoseconds(clock)
         times[key, default: Percentile()].p50.append(each.p50)
@@ -156,8 +173,9 @@ struct LookupFindings {
         }
     }
 
-    private func medians(_ strategy: String, _ caches: LookupTiming.Caches) -> [Double] {
-        times[Key(strategy: strategy, pattern: Self.pattern, kind: .latency, caches: caches)]?.p50 ?? []
+    private func medians(_ name: String, _ caches: LookupTiming.Caches) -> [Double] {
+        guard let strategy = names.firstIndex(of: name) else { return [] }
+        return times[Key(strategy: strategy, pattern: Self.pattern, kind: .latency, caches: caches)]?.p50 ?? []
     }
 
     /// Of all orders, or of none.
@@ -169,11 +187,10 @@ struct LookupFindings {
     /// In the order they were measured.
     var rows: [OverheadReport.Lookup] {
         keys.compactMap { key in
-            guard let time = times[key], let size = sizes.first(where: { $0.strategy == key.strategy }) else {
-                return nil
-            }
+            guard let time = times[key] else { return nil }
+            let size = sizes[key.strategy]
             return OverheadReport.Lookup(
-                strategy: key.strategy, tableBytes: size.tableBytes, cacheLines: size.cacheLines,
+                strategy: names[key.strategy], tableBytes: size.tableBytes, cacheLines: size.cacheLines,
                 pattern: key.pattern, kind: key.kind.rawValue, caches: key.caches.rawValue,
                 p50: Estimate(times: time.p50),
                 p99: tail(time.p99), p999: tail(time.p999))
@@ -183,21 +200,23 @@ struct LookupFindings {
     /// Of the fastest strategies, those in C left out.
     var curves: [OverheadReport.Curve] {
         var sums: [(strategy: String, sum: Double)] = []
-        for size in sizes where !size.strategy.hasSuffix(", in C") {
-            let medians = medians(size.strategy, .warm)
-            if !medians.isEmpty { sums.append((size.strategy, medians.reduce(0, +))) }
+        for name in names where !name.hasSuffix(", in C") {
+            let medians = medians(name, .warm)
+            if !medians.isEmpty { sums.append((name, medians.reduce(0, +))) }
         }
         let fastest = sums.sorted { $0.sum < $1.sum }.prefix(Self.shown).map(\.strategy)
         var curves: [OverheadReport.Curve] = []
         for caches in LookupTiming.Caches.allCases {
-            for strategy in fastest { curves.append(curve(strategy, caches)) }
+            for name in fastest { curves.append(curve(name, caches)) }
         }
         return curves
     }
 
-    private func curve(_ strategy: String, _ caches: LookupTiming.Caches) -> OverheadReport.Curve {
-        let key = Key(strategy: strategy, pattern: Self.pattern, kind: .latency, caches: caches)
-        let sorted = (times[key]?.batches ?? []).sorted()
+    private func curve(_ name: String, _ caches: LookupTiming.Caches) -> OverheadReport.Curve {
+        let key = names.firstIndex(of: name).map {
+            Key(strategy: $0, pattern: Self.pattern, kind: .latency, caches: caches)
+        }
+        let sorted = (key.flatMap { times[$0]?.batches } ?? []).sorted()
         var points: [OverheadReport.Point] = []
         if !sorted.isEmpty {
             // By half percents, and two places further out.
@@ -206,7 +225,7 @@ struct LookupFindings {
                 points.append(OverheadReport.Point(x: sorted[place], y: share))
             }
         }
-        return OverheadReport.Curve(strategy: strategy, caches: caches.rawValue, points: points)
+        return OverheadReport.Curve(strategy: name, caches: caches.rawValue, points: points)
     }
 
     /// A workload's lookups times what each takes longer than today's.
