@@ -159,7 +159,7 @@ extension Document {
         }
         h2 { margin: 3rem 0 0.75rem; font-size: 1.3rem; line-height: 1.3; font-weight: 650; }
         h3 { margin: 0 0 0.25rem; font-size: 0.9rem; font-weight: 600; }
-        p, li { max-width: 46rem; }
+        p, li { max-width: 46rem; overflow-wrap: break-word; }
         p { margin: 0.6rem 0; }
         ul { padding-left: 1.2rem; }
         a { color: var(--accent); }
