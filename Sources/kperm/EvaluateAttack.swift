@@ -175,6 +175,9 @@ struct EvaluateAttack: AsyncParsableCommand {
                 "\(image): has the same order at every boot, so many boots are one attempt: permute it with --when boot"
             )
         }
+        guard manifest != nil || original == nil else {
+            throw CommandFailure.input("\(image): not permuted: --original is for what kperm permute made")
+        }
         let live = try LiveExpectation(kernel)
         let expectation = live.expectation(isPermuted: manifest != nil, isOff: false)
         let request = try attempt { [image] () throws(RewriteError) in try manifest?.request(file: image) }

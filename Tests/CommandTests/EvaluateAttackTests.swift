@@ -23,13 +23,17 @@ struct EvaluateAttackTests {
         try await place.addVmlinuz(of: "sample")
         let said = try await refused(place, ["evaluate", "attack", "vmlinuz", "--kind", "modprobe-path"])
         #expect(said == "vmlinuz: not Linux: nothing in it tells what an attack did")
+        let words = ["evaluate", "attack", "vmlinuz", "--kind", "text", "--original", "sample"]
+        #expect(
+            try await refused(place, words)
+                == "vmlinuz: not permuted: --original is for what kperm permute made")
     }
 
     @Test(arguments: [
         ("--kind text --boots 0", "--boots takes a number from 1 on"),
         ("--kind text --leaked 1", "--leaked and --leaks-target go with --kind leak"),
         ("--kind text --reads 1", "--reads goes with --kind fingerprint"),
-        ("--kind leak --leaked -1", "--leaked takes a number from 0 on"),
+        ("--kind leak --leaked=-1", "--leaked takes a number from 0 on"),
         ("--kind leak --leaked 0 --leaks-target", "--leaked takes a number from 1 on then"),
         ("--kind core-pattern --target text", "--kind core-pattern names its target itself"),
         ("--kind text --address there", "'there' is no address"),

@@ -208,7 +208,7 @@ struct AttackTests {
 
         let glued = try PermutationProblem(
             pageCount: 13, classes: classes, glue: [Glue(pages: 0..<2, reason: "")])
-        #expect(!glued.spreadsEvenly(5) && glued.spreadsEvenly(7))
+        #expect(!glued.spreadsEvenly(5) && glued.spreadsEvenly(7) && glued.spreadsEvenly(12))
         let coarse = try PermutationProblem(
             pageCount: 32, classes: [PageClass(name: "a", ranges: [0..<32])],
             pins: [Pin(pages: 9..<10, reason: "", evidence: "")], granule: .page16K)

@@ -29,9 +29,9 @@ struct Aftermath {
         return Verdict(outcome: .missed, seen: newest.text)
     }
 
-    func watch(
-        _ console: String, _ machine: inout Machine, until deadline: ContinuousClock.Instant
-    ) async throws(GuestError) -> Verdict {
+    /// Has time of its own: a guest that came up late must not be taken for one that crashed.
+    func watch(_ console: String, _ machine: inout Machine) async throws(GuestError) -> Verdict {
+        let deadline = ContinuousClock.now + Self.patience * Self.readingsAway
         var newest = last
         var saidAt = ContinuousClock.now
         do throws(Interruption) {
@@ -47,9 +47,10 @@ struct Aftermath {
             throw .cancelled
         } catch {
             let log = read(console)
+            let readings = AttackScript.readings(in: log)
+            if let verdict = judge(readings), verdict.outcome == .hit { return verdict }
             let trouble = KernelLog.troubles(in: log).first.map { ": \($0)" } ?? ""
-            return Verdict(
-                outcome: .crashed, seen: AttackScript.readings(in: log).last?.text, detail: "\(error)\(trouble)")
+            return Verdict(outcome: .crashed, seen: readings.last?.text, detail: "\(error)\(trouble)")
         }
     }
 }

@@ -8,15 +8,17 @@ extension PermutationProblem {
     /// The frames that a drawn permutation may put a page into, ascending; its own alone where it stays. With a granule
     /// of several pages there is one in each granule that moves.
     public func frames(for page: Int) -> [Int] {
-        let (number, offset) = page.quotientAndRemainder(dividingBy: granule.pages)
-        guard let own = pageClass(of: page), movableGranules(inClass: own).contains(number) else { return [page] }
-        return movableGranules(inClass: own).map { $0 * granule.pages + offset }
+        guard let own = movingClass(of: page) else { return [page] }
+        return movableGranules(inClass: own).map { $0 * granule.pages + page % granule.pages }
     }
 
     /// Whether each of these frames is as likely as any other: glued pages fit in fewer places.
-    public func spreadsEvenly(_ page: Int) -> Bool { pageClass(of: page).map { gluedRuns(inClass: $0).isEmpty } ?? true }
+    public func spreadsEvenly(_ page: Int) -> Bool {
+        movingClass(of: page).map { gluedRuns(inClass: $0).isEmpty } ?? true
+    }
 
-    private func pageClass(of page: Int) -> Int? {
-        classes.firstIndex { $0.ranges.contains { $0.contains(page) } }
+    private func movingClass(of page: Int) -> Int? {
+        let own = classes.firstIndex { $0.ranges.contains { $0.contains(page) } }
+        return own.flatMap { movableGranules(inClass: $0).contains(page / granule.pages) ? $0 : nil }
     }
 }

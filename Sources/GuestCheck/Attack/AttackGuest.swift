@@ -122,7 +122,7 @@ private func attackStopped(
             throw .unfit("QEMU's debugger port wrote nothing: \(error)")
         }
         aftermath = try await Aftermath(last: before.last?.number ?? 0, after: target.after)
-            .watch(console, &machine, until: deadline)
+            .watch(console, &machine)
     }
     return AttackResult(attack, aftermath, written: written, place: place, page: page, running)
 }
