@@ -29,7 +29,7 @@ private struct Victim {
             physicalBase: PhysicalAddress(Self.frames))
         expectation = GuestExpectation(
             kernelPath: "/kernel", table: table, stubEnd: VirtualAddress(Self.base),
-            pages: [PageKind](repeating: .data, count: Self.pages), contents: { Self.contents($0.index) },
+            pages: [PageKind](repeating: .data, count: Self.pages), contents: { Self.contents[$0.index] },
             patchSites: patched, userspace: .linux(release: nil))
         for (page, frame) in order.enumerated() {
             let physical = Self.frames + UInt64(frame) * 0x1000
@@ -41,17 +41,28 @@ private struct Victim {
         try Victim(order: (0..<UInt32(pages)).shuffled(using: &random))
     }
 
-    static func contents(_ page: Int) -> [UInt8] {
+    private static let contents = (0..<pages).map { page in
         (0..<pageSize).map { UInt8(truncatingIfNeeded: $0 == 0x100 ? page : $0) }
     }
 
-    /// Its RAM, with every page in its frame.
-    func memory() throws -> GuestMemory {
+    /// RAM with nothing in it.
+    static func emptyMemory() throws -> GuestMemory {
         var memory = try GuestMemory(size: 4 << 20)
         memory.map = MemoryMap(pieces: [MemoryMap.Piece(guest: 0..<4 << 20, offset: 0)])
+        return memory
+    }
+
+    /// Puts every page into its frame.
+    func fill(_ memory: borrowing GuestMemory) {
         for (page, frame) in expectation.table.forward.enumerated() {
-            memory.write(Self.contents(page), atOffset: Int(Self.frames) + Int(frame) * pageSize)
+            memory.write(Self.contents[page], atOffset: Int(Self.frames) + Int(frame) * pageSize)
         }
+    }
+
+    /// Its RAM.
+    func memory() throws -> GuestMemory {
+        let memory = try Self.emptyMemory()
+        fill(memory)
         builder.write(into: memory)
         return memory
     }
@@ -81,11 +92,13 @@ struct AttackMoveTests {
         var random = TestRandom()
         let attack = Victim.attack(method)
         let trials = 400
+        let memory = try Victim.emptyMemory()
         var hits = 0
         for _ in 0..<trials {
             let victim = try Victim.random(using: &random)
+            victim.fill(memory)
             let move = attack.move(
-                page: Victim.target, victim.expectation, victim.builder.tables, try victim.memory(), using: &random)
+                page: Victim.target, victim.expectation, victim.builder.tables, memory, using: &random)
             if move == .write(frame: Int(victim.expectation.table.forward[Victim.target])) { hits += 1 }
         }
         let chance = HitCount(hits, of: trials).chance(at: attack.prediction)
@@ -142,7 +155,7 @@ struct AttackMoveTests {
         let linear: UInt64 = 0xffff_8880_0000_0000
         let physical = Victim.frames + UInt64(Victim.target) * 0x1000
         func move(_ flags: UInt64?) throws -> AttackMove {
-            var victim = try Victim(order: (0..<UInt32(Victim.pages)).reversed())
+            var victim = try Victim(order: (0..<UInt32(Victim.pages)).map { $0 })
             for frame in 0..<UInt64(Victim.pages) where frame != UInt64(Victim.target) {
                 let place = Victim.frames + frame * 0x1000
                 victim.builder.map(linear + place, to: place, flags: TableBuilder.writable)
