@@ -19,16 +19,19 @@ struct Machine: ~Copyable {
         let monitors = try Listener(path: "\(guardian.directory)/monitor")
         let debuggers = try Listener(path: "\(guardian.directory)/debugger")
         try await guardian.start()
+        var awaited = "monitor"
         do throws(Interruption) {
             let monitorChannel = Channel(descriptor: try await Self.accept(monitors, guardian, deadline))
+            awaited = "debugger port"
             let debuggerChannel = Channel(descriptor: try await Self.accept(debuggers, guardian, deadline))
+            awaited = "monitor"
             monitor = try await Monitor(monitorChannel, until: deadline)
             debugger = Debugger(debuggerChannel)
         } catch .cancelled {
             throw .cancelled
         } catch {
             let words = guardian.lastWords
-            throw .emulatorFailed(words.isEmpty ? "\(error)" : words)
+            throw .emulatorFailed(words.isEmpty ? "\(error), waiting for its \(awaited)" : words)
         }
     }
 

@@ -62,40 +62,48 @@ private func attackOnce(
             script: AttackScript.text(reading: attack.target.command))
         progress("starting QEMU")
         var machine = try await Machine(guardian, until: deadline)
-        let roots: [PageTables]
+        progress("running to userspace")
         do throws(Interruption) {
-            progress("running to userspace")
-            roots = try await stopAtReading(&machine, &memory, console, deadline)
+            try await runToReading(&machine, console, deadline)
         } catch .cancelled {
             throw .cancelled
         } catch {
             throw .notReady("\(error); its last lines: \(lastLines(read(console), 3).joined(separator: "; "))")
         }
-        return try await attackStopped(expectation, attack, roots, &machine, memory, console, deadline)
+        progress("attacking")
+        return try await attackRunning(expectation, attack, &machine, &memory, console)
     }
     result.seconds = (ContinuousClock.now - start) / .seconds(1)
     return result
 }
 
-/// Runs the guest until it has said what it sees, and stops it.
-private func stopAtReading(
-    _ machine: inout Machine, _ memory: inout GuestMemory, _ console: String, _ deadline: ContinuousClock.Instant
-) async throws(Interruption) -> [PageTables] {
+/// Runs the guest until it has said what it sees.
+private func runToReading(
+    _ machine: inout Machine, _ console: String, _ deadline: ContinuousClock.Instant
+) async throws(Interruption) {
     try machine.debugger.go()
     while AttackScript.readings(in: read(console)).isEmpty {
         try machine.monitor.stillThere()
         try await pause(until: deadline, for: .milliseconds(50))
     }
-    try await machine.debugger.interrupt(until: deadline)
-    return try await machine.survey(&memory, until: deadline)
 }
 
-/// Attacks a guest that is stopped, and watches what becomes of it.
-private func attackStopped(
-    _ expectation: GuestExpectation, _ attack: Attack, _ roots: [PageTables], _ machine: inout Machine,
-    _ memory: borrowing GuestMemory, _ console: String, _ deadline: ContinuousClock.Instant
+/// Stops the guest, attacks it, and watches what becomes of it.
+private func attackRunning(
+    _ expectation: GuestExpectation, _ attack: Attack, _ machine: inout Machine, _ memory: inout GuestMemory,
+    _ console: String
 ) async throws(GuestError) -> AttackResult {
     let target = attack.target
+    /// For QEMU's answers, which come at once.
+    let patience = Duration.seconds(60)
+    let roots: [PageTables]
+    do throws(Interruption) {
+        let deadline = ContinuousClock.now + patience
+        try await machine.debugger.interrupt(until: deadline)
+        roots = try await machine.survey(&memory, until: deadline)
+    } catch {
+        throw .debuggerFailed(error)
+    }
     let before = AttackScript.readings(in: read(console))
     if let known = target.before, let wrong = before.first(where: { $0.text != known }) {
         throw .unfit("\(target.name): userspace sees '\(wrong.text)', the image has '\(known)' there")
@@ -107,22 +115,29 @@ private func attackStopped(
     let place = tables.translate(running.table.virtualBase + offset, in: memory)?.physical
     var generator = SystemRandomNumberGenerator()
     let move = attack.move(page: page, running, tables, memory, using: &generator)
-    var aftermath = Aftermath.Verdict(outcome: .notFound, seen: before.last?.text)
+    var verdict = Aftermath.Verdict(outcome: .notFound, seen: before.last?.text)
     var written: PhysicalAddress?
     switch move {
     case .notFound: break
-    case .refused(let why): aftermath = Aftermath.Verdict(outcome: .refused, seen: before.last?.text, detail: why)
+    case .refused(let why):
+        verdict.outcome = .refused
+        verdict.detail = why
     case .write(let frame):
         let address = running.physicalAddress(ofFrame: frame) + UInt64(target.address.offsetInPage)
         written = address
         do throws(Interruption) {
-            try await machine.debugger.write(target.payload, at: address, until: deadline)
+            try await machine.debugger.write(target.payload, at: address, until: ContinuousClock.now + patience)
             try machine.debugger.go()
         } catch {
-            throw .unfit("QEMU's debugger port wrote nothing: \(error)")
+            throw .debuggerFailed(error)
         }
-        aftermath = try await Aftermath(last: before.last?.number ?? 0, after: target.after)
-            .watch(console, &machine)
+        verdict = try await Aftermath(last: before.last?.number ?? 0, after: target.after).watch(console, &machine)
     }
-    return AttackResult(attack, aftermath, written: written, place: place, page: page, running)
+    return AttackResult(attack, verdict, written: written, place: place, page: page, running)
+}
+
+extension GuestError {
+    fileprivate static func debuggerFailed(_ why: Interruption) -> GuestError {
+        why == .cancelled ? .cancelled : .unfit("QEMU's debugger port does not do as it is asked: \(why)")
+    }
 }
