@@ -42,7 +42,8 @@ struct EvaluateCommandTests {
     @Test func findsFaultWithAWrongGenerator() async throws {
         let place = try await Workplace(["sample"])
         let order: [UInt8] = [0, 0, 0, 0, 1, 0, 0, 0, 3, 0, 0, 0, 2, 0, 0, 0]
-        try Data([[UInt8]](repeating: order, count: 2000).joined()).write(to: URL(fileURLWithPath: "\(place.path)/orders"))
+        let orders = Data([[UInt8]](repeating: order, count: 2000).joined())
+        try orders.write(to: URL(fileURLWithPath: "\(place.path)/orders"))
         let outcome = try await place.kperm(["evaluate", "randomness", "--from", "orders", "--pages", "4"])
         #expect(outcome.status == 1)
         #expect(outcome.output.contains("FAIL  all orders of 4 pages"))
