@@ -21,12 +21,22 @@ struct Debugger: ~Copyable {
         try await demandOK("z" + place, until: deadline)
     }
 
+    /// Makes sure that somebody is there, and has the guest halted.
+    mutating func greet(until deadline: ContinuousClock.Instant) async throws(Interruption) {
+        try send("?")
+        try await receiveHalt(until: deadline)
+    }
+
     /// Lets the guest run on; `interrupt` stops it again.
     func go() throws(Interruption) { try send("c") }
 
     /// Stops a guest that runs.
     mutating func interrupt(until deadline: ContinuousClock.Instant) async throws(Interruption) {
         try channel.send("\u{3}")
+        try await receiveHalt(until: deadline)
+    }
+
+    private mutating func receiveHalt(until deadline: ContinuousClock.Instant) async throws(Interruption) {
         let reply = try await receive(until: deadline)
         guard reply.hasPrefix("T") || reply.hasPrefix("S") else { throw .malformed(reply) }
     }

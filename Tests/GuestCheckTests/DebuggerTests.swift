@@ -53,17 +53,18 @@ struct DebuggerTests {
     }
 
     @Test func stopsWhatRuns() async throws {
-        try answer("T02thread:01;")
+        try answer("T05thread:01;", "T02thread:01;")
         var debugger = Debugger(Channel(descriptor: ours))
+        try await debugger.greet(until: soon)
         try debugger.go()
         try await debugger.interrupt(until: soon)
-        #expect(said() == debuggerFrame("c") + "\u{3}+")
+        #expect(said() == debuggerFrame("?") + "+" + debuggerFrame("c") + "\u{3}+")
     }
 
     @Test func noAnswer() async throws {
         var debugger = Debugger(Channel(descriptor: ours))
         await #expect(throws: Interruption.timedOut) {
-            try await debugger.interrupt(until: ContinuousClock.now + .milliseconds(20))
+            try await debugger.greet(until: ContinuousClock.now + .milliseconds(20))
         }
         close(theirs)
     }

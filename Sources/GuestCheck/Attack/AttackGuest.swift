@@ -39,6 +39,9 @@ public func attackGuest(
     }
 }
 
+/// For QEMU's answers, which come at once.
+private let patience = Duration.seconds(60)
+
 private func attackOnce(
     _ expectation: GuestExpectation, _ attack: Attack, _ options: GuestOptions, _ progress: (String) -> Void
 ) async throws(GuestError) -> AttackResult {
@@ -62,6 +65,11 @@ private func attackOnce(
             script: AttackScript.text(reading: attack.target.command))
         progress("starting QEMU")
         var machine = try await Machine(guardian, until: deadline)
+        do throws(Interruption) {
+            try await machine.debugger.greet(until: ContinuousClock.now + patience)
+        } catch {
+            throw .debuggerFailed(error)
+        }
         progress("running to userspace")
         do throws(Interruption) {
             try await runToReading(&machine, console, deadline)
@@ -94,8 +102,6 @@ private func attackRunning(
     _ console: String
 ) async throws(GuestError) -> AttackResult {
     let target = attack.target
-    /// For QEMU's answers, which come at once.
-    let patience = Duration.seconds(60)
     let roots: [PageTables]
     do throws(Interruption) {
         let deadline = ContinuousClock.now + patience
