@@ -112,13 +112,23 @@ private struct FlowSearch {
         Set(rules.filter { $0.value.contains { $0.reach != .prints && matters($0) } }.keys)
     }
 
-    /// Follows all functions until static memory holds nothing new.
+    /// Follows all functions until static memory holds nothing new for them.
     private mutating func followAll() {
+        var open = units.keys.sorted()
+        var reads: [VirtualAddress: ReadPlaces] = [:]
         for _ in 0..<4 {
-            for (start, unit) in units { events[start] = FunctionEvents(unit, surroundings, subject) }
-            var isNew = false
-            for one in events.values where memory.learn(one.stores) { isNew = true }
-            if !isNew { break }
+            for start in open {
+                guard let unit = units[start] else { continue }
+                let places = ReadPlaces()
+                memory.reads = places
+                events[start] = FunctionEvents(unit, surroundings, subject)
+                reads[start] = places
+            }
+            memory.reads = nil
+            var new: Set<UInt64> = []
+            for start in events.keys.sorted() { new.formUnion(memory.learn(events[start]?.stores ?? [])) }
+            open = reads.keys.sorted().filter { !(reads[$0]?.addresses.isDisjoint(with: new) ?? true) }
+            if open.isEmpty { break }
         }
     }
 

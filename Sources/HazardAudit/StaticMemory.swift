@@ -8,11 +8,18 @@ import Addressing
 import Disassembly
 import KernelImage
 
+/// Where in static memory a function reads.
+final class ReadPlaces {
+    var addresses: Set<UInt64> = []
+}
+
 struct StaticMemory {
     private let subject: AuditSubject
     private let offsets: [UInt64: Translation]
     /// What was stored, by address.
     private(set) var cells: [UInt64: [Root]] = [:]
+    /// Where to note what is read.
+    var reads: ReadPlaces?
     /// So many elements of a table are read.
     private static let limit = 64
 
@@ -46,6 +53,7 @@ struct StaticMemory {
 
     private func read(_ address: UInt64, _ instruction: Instruction) -> Value {
         guard let section = subject.section(at: VirtualAddress(address)) else { return .other }
+        reads?.addresses.insert(address)
         var value = Value(roots: cells[address] ?? [], isOther: section.isWritable)
         if let number = initial(address, instruction.width) {
             if !section.isWritable || subject.section(at: VirtualAddress(number)) != nil {
@@ -71,6 +79,7 @@ struct StaticMemory {
         for distance in stride(from: 0, to: min(span, step * UInt64(Self.limit)), by: Int(step)) {
             let address = root.offset &+ distance
             guard object.contains(VirtualAddress(address)) else { break }
+            reads?.addresses.insert(address)
             if let number = initial(address, instruction.width),
                 !section.isWritable || subject.section(at: VirtualAddress(number)) != nil
             {
@@ -89,9 +98,9 @@ struct StaticMemory {
         return section.bytes[start..<start + width].reversed().reduce(0) { $0 << 8 | UInt64($1) }
     }
 
-    /// Takes in what functions store; false when nothing is new.
-    mutating func learn(_ stores: [StoreEvent]) -> Bool {
-        var isNew = false
+    /// Takes in what functions store; gives the addresses of what is new.
+    mutating func learn(_ stores: [StoreEvent]) -> Set<UInt64> {
+        var new: Set<UInt64> = []
         for store in stores where store.width == 8 {
             let kept = store.value.roots.filter { root in
                 switch root.origin {
@@ -107,11 +116,11 @@ struct StaticMemory {
                 let all = Value.union(known, kept)
                 if all != known {
                     cells[place.offset] = all
-                    isNew = true
+                    new.insert(place.offset)
                 }
             }
         }
-        return isNew
+        return new
     }
 }
 
