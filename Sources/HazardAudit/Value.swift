@@ -234,14 +234,20 @@ struct Value: Equatable {
             translation: translation.union(other.translation), isOther: isOther || other.isOther)
     }
 
-    /// The same; with widening, where it begins is lost when the other brings something new.
-    func merged(_ other: Value, widening: Bool) -> Value {
+    /// What may be there when another path meets this one; nil when it brings nothing new. With widening, where it begins
+    /// is lost when it does.
+    func grown(by other: Value, widening: Bool) -> Value? {
+        if (isOther || !other.isOther) && bases | other.bases == bases && translation.isSuperset(of: other.translation)
+            && Self.keepsUnion(roots, other.roots)
+        {
+            return nil
+        }
         var merged = merged(other)
         if widening, merged != self {
             merged.roots = [.many]
             merged.isOther = true
         }
-        return merged
+        return merged == self ? nil : merged
     }
 
     /// Plus a number.
@@ -274,14 +280,24 @@ struct Value: Equatable {
         return half
     }
 
+    /// Whether `union` surely gives the first list as it is: told without making another one.
+    private static func keepsUnion(_ a: [Root], _ b: [Root]) -> Bool {
+        if b.isEmpty || a == b { return true }
+        for root in b where !a.contains(where: { $0.covers(root) }) { return false }
+        if a.count == 1 { return true }
+        return a.count <= limit && !a.contains(.many) && isInOrder(a)
+    }
+
     static func union(_ a: [Root], _ b: [Root]) -> [Root] {
         if b.isEmpty || a == b { return a }
+        if a.isEmpty, b.count == 1 { return b }
         var all = a
         for root in b where !all.contains(where: { $0.covers(root) }) {
             var root = root
             // A range that grows has no end.
             if all.contains(where: { !$0.isExact && root.covers($0) }) { root.span = Root.unbounded }
-            all.removeAll { root.covers($0) }
+            all.reserveCapacity(a.count + b.count)
+            if all.contains(where: { root.covers($0) }) { all.removeAll { root.covers($0) } }
             all.append(root)
         }
         if all.count > limit {
@@ -295,7 +311,14 @@ struct Value: Equatable {
             }
             all = wide
         }
-        return all.count > limit || all.contains(.many) ? [.many] : all.sorted()
+        if all.count > limit || all.contains(.many) { return [.many] }
+        if !isInOrder(all) { all.sort() }
+        return all
+    }
+
+    private static func isInOrder(_ roots: [Root]) -> Bool {
+        for i in roots.indices.dropFirst() where roots[i] < roots[i - 1] { return false }
+        return true
     }
 }
 
@@ -332,14 +355,12 @@ struct MachineState: Equatable {
     /// Takes in what another path brings; false when nothing is new.
     mutating func merge(_ other: MachineState, widening: Bool) -> Bool {
         var isNew = false
-        for i in 0..<16 where registers[i] != other.registers[i] {
-            let merged = registers[i].merged(other.registers[i], widening: widening)
-            if merged != registers[i] {
-                registers[i] = merged
-                isNew = true
-            }
+        for i in 0..<16 {
+            guard let grown = registers[i].grown(by: other.registers[i], widening: widening) else { continue }
+            registers[i] = grown
+            isNew = true
         }
-        if slots != other.slots, slots.merge(other.slots, widening: widening) { isNew = true }
+        if slots.merge(other.slots, widening: widening) { isNew = true }
         return isNew
     }
 }
@@ -383,31 +404,31 @@ struct StackSlots: Equatable {
     /// Takes in what another path brings; false when nothing is new.
     mutating func merge(_ other: StackSlots, widening: Bool) -> Bool {
         var isNew = false
-        var merged = StackSlots()
-        merged.places.reserveCapacity(max(places.count, other.places.count))
-        merged.values.reserveCapacity(max(places.count, other.places.count))
-        func add(_ place: UInt64, _ value: Value, _ mine: Value?) {
-            if value != mine ?? .other { isNew = true }
-            guard value != .other else { return }
-            merged.places.append(place)
-            merged.values.append(value)
-        }
         var (i, j) = (0, 0)
         while i < places.count || j < other.places.count {
-            let mine = i < places.count ? places[i] : nil
-            let others = j < other.places.count ? other.places[j] : nil
-            if let mine, mine == others {
-                add(mine, values[i].merged(other.values[j], widening: widening), values[i])
-                (i, j) = (i + 1, j + 1)
-            } else if let mine, others.map({ mine < $0 }) ?? true {
-                add(mine, values[i].merged(.other), values[i])
+            if j == other.places.count || i < places.count && places[i] < other.places[j] {
+                if let grown = values[i].grown(by: .other, widening: false) {
+                    values[i] = grown
+                    isNew = true
+                }
                 i += 1
-            } else if let others {
-                add(others, other.values[j].merged(.other), nil)
+            } else if i == places.count || other.places[j] < places[i] {
+                let brought = other.values[j].merged(.other)
+                if brought != .other {
+                    places.insert(other.places[j], at: i)
+                    values.insert(brought, at: i)
+                    i += 1
+                    isNew = true
+                }
                 j += 1
+            } else {
+                if let grown = values[i].grown(by: other.values[j], widening: widening) {
+                    values[i] = grown
+                    isNew = true
+                }
+                (i, j) = (i + 1, j + 1)
             }
         }
-        if isNew { self = merged }
         return isNew
     }
 }
