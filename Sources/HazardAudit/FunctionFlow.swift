@@ -290,34 +290,13 @@ struct FunctionFlow {
 /// Blocks that are to be followed: first those that lead to the others, so that what several paths bring to a block is
 /// there when its turn comes. In whichever order else, a block is followed once for each path to it.
 private struct OpenBlocks {
-    /// Numbers of blocks, each before those that it leads to, loops excepted.
     private let order: [Int]
     private let ranks: [Int]
     private var isOpen: [Bool]
     private var first = 0
 
     init(_ unit: CodeUnit, _ roots: [Int]) {
-        var finished: [Int] = []
-        var isSeen = [Bool](repeating: false, count: unit.blocks.count)
-        for root in roots.reversed() where !isSeen[root] {
-            var path: [(block: Int, successor: Int)] = [(root, 0)]
-            isSeen[root] = true
-            while let (block, successor) = path.last {
-                let successors = unit.blocks[block].successors
-                guard successor < successors.count else {
-                    finished.append(block)
-                    path.removeLast()
-                    continue
-                }
-                path[path.count - 1].successor += 1
-                let next = successors[successor]
-                if !isSeen[next] {
-                    isSeen[next] = true
-                    path.append((next, 0))
-                }
-            }
-        }
-        order = finished.reversed()
+        order = LoopOrder(unit.blocks.map(\.successors), roots: roots).blocks
         var ranks = [Int](repeating: 0, count: unit.blocks.count)
         for (rank, block) in order.enumerated() { ranks[block] = rank }
         self.ranks = ranks
