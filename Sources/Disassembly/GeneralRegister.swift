@@ -14,35 +14,60 @@ public struct GeneralRegister: Hashable, Sendable {
         "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
     ]
 
-    /// Registers and the bits of each name.
-    private static let byName: [String: (register: GeneralRegister, width: Int)] = {
-        var names: [String: (register: GeneralRegister, width: Int)] = [:]
+    /// Registers and the bits of each name, in as many places as it takes for each name to have one of its own.
+    private static let byName: [(key: UInt32, register: GeneralRegister, width: Int)] = {
+        var names: [(key: UInt32, register: GeneralRegister, width: Int)] = []
+        func add(_ name: String, _ register: GeneralRegister, _ width: Int) {
+            names.append((key(name), register, width))
+        }
         for (number, whole) in wholes.enumerated() {
             let register = GeneralRegister(number)
-            names[whole] = (register, 64)
+            add(whole, register, 64)
             if number < 8 {
                 let tail = whole.dropFirst()
-                names["e" + tail] = (register, 32)
-                names[String(tail)] = (register, 16)
-                names[number < 4 ? "\(tail.first ?? " ")l" : tail + "l"] = (register, 8)
-                if number < 4 { names["\(tail.first ?? " ")h"] = (register, 8) }
+                add("e" + tail, register, 32)
+                add(String(tail), register, 16)
+                add(number < 4 ? "\(tail.first ?? " ")l" : tail + "l", register, 8)
+                if number < 4 { add("\(tail.first ?? " ")h", register, 8) }
             } else {
-                names[whole + "d"] = (register, 32)
-                names[whole + "w"] = (register, 16)
-                names[whole + "b"] = (register, 8)
+                add(whole + "d", register, 32)
+                add(whole + "w", register, 16)
+                add(whole + "b", register, 8)
             }
         }
-        return names
+        let free = (key: UInt32(0), register: GeneralRegister(0), width: 0)
+        var places = Array(repeating: free, count: names.count)
+        search: while true {
+            places = Array(repeating: free, count: places.count + 1)
+            for name in names {
+                let place = Int(name.key) % places.count
+                if places[place].key != 0 { continue search }
+                places[place] = name
+            }
+            return places
+        }
     }()
+
+    /// The bytes of a name as a number; 0 for one that is too long.
+    private static func key(_ name: String) -> UInt32 {
+        let bytes = name.utf8
+        return bytes.count > 4 ? 0 : bytes.reduce(0) { $0 << 8 | UInt32($1) }
+    }
+
+    private static func place(of name: String) -> (key: UInt32, register: GeneralRegister, width: Int)? {
+        let key = key(name)
+        let place = byName[Int(key % UInt32(byName.count))]
+        return key == 0 || place.key != key ? nil : place
+    }
 
     /// The register that a name names, or a part of it; nil for other registers.
     public init?(name: String) {
-        guard let known = Self.byName[name] else { return nil }
+        guard let known = Self.place(of: name) else { return nil }
         self = known.register
     }
 
     /// How many bits a name names; 0 for other registers.
-    public static func width(of name: String) -> Int { byName[name]?.width ?? 0 }
+    public static func width(of name: String) -> Int { place(of: name)?.width ?? 0 }
 
     public static let rax = GeneralRegister(0)
     public static let rsp = GeneralRegister(4)

@@ -186,8 +186,14 @@ struct FunctionFlow {
             i < operands.count ? read(operands[i], instruction, state) : .other
         }
         func write(_ value: Value) { self.write(value, to: operands.first, instruction, &state) }
+        // Most of the branches, which are told by all the other names.
+        if instruction.flow == .branch, instruction.writes.isEmpty { return }
         switch instruction.mnemonic {
-        case "mov", "movabs", "movzx", "movsxd": write(value(1))
+        case "mov": write(value(1))
+        case "cmp" where operands.count == 2:
+            state.compared = MachineState.Comparison(first: operands[0], second: operands[1])
+        case "cmp", "test", "nop": break
+        case "movabs", "movzx", "movsxd": write(value(1))
         case "lea" where operands.count == 2:
             write(Self.address(operands[1], scale: instruction.scale, next: instruction.next, state))
         case "add" where operands.count == 2: write(value(0).plus(value(1)))
@@ -233,9 +239,6 @@ struct FunctionFlow {
             }
             state[.rax] = result
             state.compared = nil
-        case "cmp" where operands.count == 2:
-            state.compared = MachineState.Comparison(first: operands[0], second: operands[1])
-        case "cmp", "test", "nop": break
         case let name where name.hasPrefix("cmov") && operands.count == 2:
             let chosen = chosen(by: name.dropFirst(4), operands, value(0), value(1), state)
             let compared = state.compared
