@@ -54,8 +54,11 @@ struct EvaluateFigures: ParsableCommand {
     @Option(help: ArgumentHelp("Numbers of guesses to give the chance of success for.", valueName: "numbers"))
     var guesses: Numbers = Numbers(all: [1, 10, 100, 1000])
 
-    @Option(help: ArgumentHelp("Numbers of pages of a class whose frames leaked.", valueName: "numbers"))
-    var leaks: Numbers = Numbers(all: [1, 10, 100])
+    @Option(
+        help: ArgumentHelp(
+            "Numbers of pages of a class whose frames leaked. (default: 1,10,100 where there are as many)",
+            valueName: "numbers"))
+    var leaks: Numbers?
 
     @Option(help: ArgumentHelp("Memory of the machine, in one piece: what KASLR can choose from.", valueName: "MiB"))
     var memory: Int = 4096
@@ -121,7 +124,12 @@ struct EvaluateFigures: ParsableCommand {
         let subject = try EvaluationSubject.read(
             image, demands: isAsked ? Demands(granule: granule, pin: pin, glue: glue) : nil, table: table)
         var report = try EvaluationReport(
-            subject, targets: targets, guesses: guesses.all, leaks: leaks.all, memory: UInt64(memory) << 20)
+            subject, targets: targets, guesses: guesses.all, leaks: leaks?.all ?? [1, 10, 100],
+            memory: UInt64(memory) << 20)
+        let most = report.classes.map(\.candidates).max() ?? 0
+        if let leaked = leaks?.all.first(where: { $0 > most }) {
+            throw CommandFailure.input("--leaks \(leaked): no class has more than \(most) places to know")
+        }
         if gadgets {
             progress("\(image): counting gadgets")
             report.gadgets = subject.gadgets()

@@ -10,6 +10,7 @@ struct EvaluateCommandTests {
         ("sample no_such_symbol", "no_such_symbol"),
         ("sample 0x1000", "0x1000: 0x1000 lies outside the image"),
         ("sample --leaks 1,x", "--leaks"),
+        ("sample --leaks 5000", "--leaks 5000: no class has more than"),
         ("sample --memory 1", "--memory: 64 to 16777216 MiB"),
         ("sample --table text", "text: no translation table"),
         ("permuted-segments --granule 16K", "already permuted, by its own demands"),
