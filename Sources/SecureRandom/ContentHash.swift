@@ -13,8 +13,13 @@ public func contentHash(_ bytes: RawSpan) -> String {
             &hash, hash.count, buffer.baseAddress?.assumingMemoryBound(to: UInt8.self), UInt64(buffer.count), nil, 0)
     }
     precondition(status == 0, "BLAKE2b takes every message")
+    return hexadecimalDigits(of: hash)
+}
+
+/// Two lower-case digits a byte.
+func hexadecimalDigits(of bytes: [UInt8]) -> String {
     let digits = Array("0123456789abcdef".utf8)
-    return String(decoding: hash.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
+    return String(decoding: bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
 }
 
 /// The same of bytes in an array.

@@ -68,10 +68,7 @@ public struct Seed: ~Copyable {
     }
 
     /// The same as text that `parse` reads.
-    public var hexadecimal: String {
-        let digits = Array("0123456789abcdef".utf8)
-        return String(decoding: bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
-    }
+    public var hexadecimal: String { hexadecimalDigits(of: bytes) }
 
     deinit { unsafe sodium_free(memory) }
 }

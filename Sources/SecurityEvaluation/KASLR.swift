@@ -34,5 +34,4 @@ public struct KASLRSlots: Codable, Equatable, Sendable {
     }
 
     public var physicalBits: Double { physical > 1 ? Double(physical).log2.rounded6 : 0 }
-    public var virtualBits: Double { virtual > 1 ? Double(virtual).log2.rounded6 : 0 }
 }

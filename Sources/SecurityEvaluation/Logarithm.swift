@@ -6,5 +6,5 @@ extension Double {
     var log2: Double { Glibc.log2(self) }
 
     /// To a millionth: what is printed is the same on processors whose logarithms differ in the last place.
-    var rounded6: Double { (self * 1e6).rounded() / 1e6 }
+    package var rounded6: Double { (self * 1e6).rounded() / 1e6 }
 }

@@ -100,16 +100,7 @@ struct EvaluateFigures: ParsableCommand {
             var request = Request(granule: granule ?? .page4K)
             if pin.isEmpty && glue.isEmpty { return request }
             let map = try attempt { () throws(RewriteError) in try KernelAnalysis.of(image) }.map
-            let addresses = try Addresses(image)
-            for text in pin {
-                request.pins.append(
-                    Pin(
-                        pages: try addresses.pages(text, in: image, map), reason: "asked for",
-                        evidence: "--pin \(text)"))
-            }
-            for text in glue {
-                request.glue.append(Glue(pages: try addresses.pages(text, in: image, map), reason: "--glue \(text)"))
-            }
+            try request.demand(pins: pin, glue: glue, by: Addresses(image), in: image, map)
             return request
         }
     }

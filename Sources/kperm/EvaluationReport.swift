@@ -116,16 +116,16 @@ struct EvaluationReport: Encodable {
             found.append(
                 Target(
                     name: name, use: use, address: address.description, page: page, pageClass: place.name,
-                    candidates: distribution.candidates, targetBits: distribution.bits.millionths,
-                    minEntropy: distribution.minEntropy.millionths,
-                    bitsWithoutPosition: (distribution.minEntropy + position).millionths,
-                    expectedGuessesSameOrder: distribution.expectedGuesses(.sameOrder).millionths,
-                    expectedGuessesFreshOrder: distribution.expectedGuesses(.freshOrder).millionths,
+                    candidates: distribution.candidates, targetBits: distribution.bits.rounded6,
+                    minEntropy: distribution.minEntropy.rounded6,
+                    bitsWithoutPosition: (distribution.minEntropy + position).rounded6,
+                    expectedGuessesSameOrder: distribution.expectedGuesses(.sameOrder).rounded6,
+                    expectedGuessesFreshOrder: distribution.expectedGuesses(.freshOrder).rounded6,
                     isBound: distribution.isBound,
                     chances: guesses.map {
                         Chance(
-                            guesses: $0, sameOrder: distribution.success(within: $0, .sameOrder).millionths,
-                            freshOrder: distribution.success(within: $0, .freshOrder).millionths)
+                            guesses: $0, sameOrder: distribution.success(within: $0, .sameOrder).rounded6,
+                            freshOrder: distribution.success(within: $0, .freshOrder).rounded6)
                     },
                     stays: distribution.candidates > 1 ? nil : Self.reason(page, analysis, problem)))
         }
@@ -217,8 +217,4 @@ extension EvaluationSubject {
         }
         return count
     }
-}
-
-extension Double {
-    var millionths: Double { (self * 1e6).rounded() / 1e6 }
 }

@@ -230,10 +230,7 @@ struct Permute: ParsableCommand {
         if pin.isEmpty && glue.isEmpty && asked.allSatisfy(\.all.isEmpty) { return request }
         let map = try attempt { () throws(RewriteError) in try KernelAnalysis.of(image) }.map
         let addresses = try Addresses(image)
-        request.pins = try pin.map {
-            Pin(pages: try addresses.pages($0, in: image, map), reason: "asked for", evidence: "--pin \($0)")
-        }
-        request.glue = try glue.map { Glue(pages: try addresses.pages($0, in: image, map), reason: "--glue \($0)") }
+        try request.demand(pins: pin, glue: glue, by: addresses, in: image, map)
         for (source, all) in asked {
             for one in all.pins {
                 let pin = Pin(

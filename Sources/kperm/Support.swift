@@ -160,6 +160,21 @@ struct Addresses {
     }
 }
 
+extension Request {
+    /// Adds what --pin and --glue name.
+    mutating func demand(
+        pins: [String], glue: [String], by addresses: Addresses, in image: borrowing KernelImage, _ map: PageMap
+    ) throws {
+        for text in pins {
+            let pages = try addresses.pages(text, in: image, map)
+            self.pins.append(Pin(pages: pages, reason: "asked for", evidence: "--pin \(text)"))
+        }
+        for text in glue {
+            self.glue.append(Glue(pages: try addresses.pages(text, in: image, map), reason: "--glue \(text)"))
+        }
+    }
+}
+
 /// All of a file, which may be a pipe; `-` is standard input.
 func readAll(_ path: String, atMost limit: Int = 1 << 30) throws -> [UInt8] {
     let name = path == "-" ? "standard input" : path
