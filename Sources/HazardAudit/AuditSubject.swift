@@ -101,8 +101,9 @@ public struct AuditSubject: Sendable {
         let analysis = try KernelAnalysis.of(image)
         let table = try symbols(image)
         return AuditSubject(
-            file: image.path, sections: sections(image) { analysis.map.page(of: $0) != nil }, symbols: table.symbols,
-            names: table.symbols.map { table.name(of: $0, in: image) }, index: analysis.index, kernel: analysis)
+            file: image.path, sections: sections(image) { analysis.map.page(of: $0) != nil },
+            symbols: Array(table.symbols), names: table.symbols.map { table.name(of: $0, in: image) },
+            index: analysis.index, kernel: analysis)
     }
 
     /// A kernel image of an architecture of which kperm knows no more than how it translates, laid out as it is linked.
@@ -115,7 +116,7 @@ public struct AuditSubject: Sendable {
             last - first < 1 << 32
         else { throw .unsupported(file: image.path, "its sections make no kernel: none, or 4 GiB apart") }
         return AuditSubject(
-            file: image.path, sections: sections, symbols: table.symbols,
+            file: image.path, sections: sections, symbols: Array(table.symbols),
             names: table.symbols.map { table.name(of: $0, in: image) }, index: table.index(over: first..<last),
             kernel: nil)
     }

@@ -48,7 +48,7 @@ extension AuditSubject {
         var layout = ModuleLayout()
         try layout.place(image)
         let names = table.symbols.map { table.name(of: $0, in: image) }
-        layout.place(table.symbols, names)
+        layout.place(Array(table.symbols), names)
         do {
             try image.forEachRelocation { layout.carryOut($0) }
         } catch {

@@ -53,7 +53,7 @@ extension KernelImage {
         let tables = min(place, layout.countAt)..<end
         let symbols = sized(addresses, letters, starts, tables: tables)
         return SymbolTable(
-            symbols: symbols, names: .own(names),
+            symbols: SymbolList(symbols), names: .own(names),
             listsFunctionsOnly: !symbols.contains { $0.kind == .object || $0.section == 0xfff1 })
     }
 

@@ -186,51 +186,70 @@ extension KernelImage {
         guard section.link < sections.count, sections[section.link].type == 3 else {
             throw ImageError(.malformed, file: path, offset: section.offset, "the symbol table has no string table")
         }
-        guard let data = unsafe data(of: section) else {
-            throw ImageError(.malformed, file: path, offset: section.offset, "the symbol table cannot be read")
-        }
         let strings = sections[section.link]
-        // libelf gives the whole table in this machine's byte order; a call for each of a hundred thousand symbols
-        // would take longer than the rest of opening a kernel.
-        let buffer = unsafe UnsafeRawBufferPointer(start: data.pointee.d_buf, count: data.pointee.d_size)
-        func symbol(
-            _ index: Int, _ value: UInt64, _ size: UInt64, _ name: UInt32, _ home: UInt16, _ info: UInt8
-        ) throws(ImageError) -> Symbol {
-            guard UInt64(name) < strings.size, let byteCount = UInt32(exactly: size),
-                !value.addingReportingOverflow(max(size, 1)).overflow
+        func check(_ index: Int, _ value: UInt64, _ size: UInt64, _ name: UInt32) throws(ImageError) {
+            guard UInt64(name) < strings.size, size <= UInt32.max, !value.addingReportingOverflow(max(size, 1)).overflow
             else {
                 throw ImageError(
                     .malformed, file: path, offset: section.offset,
                     "symbol \(index): its name, address or size is damaged")
             }
-            return Symbol(
-                value: VirtualAddress(value), byteCount: byteCount, nameOffset: name, index: UInt32(index),
-                section: home, kind: Symbol.Kind(rawValue: info & 15) ?? .other)
         }
-        var symbols: [Symbol] = []
-        if header.is64Bit {
-            let raw = unsafe buffer.bindMemory(to: Elf64_Sym.self)
-            symbols.reserveCapacity(raw.count)
-            for index in raw.indices {
-                let one = unsafe raw[index]
-                symbols.append(
-                    try symbol(index, one.st_value, one.st_size, one.st_name, one.st_shndx, one.st_info))
+        let symbols: SymbolList
+        if let mapped = mappedSymbols(section) {
+            for index in 0..<mapped.count {
+                let one = mapped.entry(index)
+                try check(index, one.st_value, one.st_size, one.st_name)
             }
+            symbols = SymbolList(mapped)
         } else {
-            let raw = unsafe buffer.bindMemory(to: Elf32_Sym.self)
-            symbols.reserveCapacity(raw.count)
-            for index in raw.indices {
-                let one = unsafe raw[index]
-                symbols.append(
-                    try symbol(
-                        index, UInt64(one.st_value), UInt64(one.st_size), one.st_name, one.st_shndx, one.st_info))
+            guard let data = unsafe data(of: section) else {
+                throw ImageError(.malformed, file: path, offset: section.offset, "the symbol table cannot be read")
             }
+            // libelf gives the whole table in this machine's byte order; a call for each of a hundred thousand symbols
+            // would take longer than the rest of opening a kernel.
+            let buffer = unsafe UnsafeRawBufferPointer(start: data.pointee.d_buf, count: data.pointee.d_size)
+            var copies: [Symbol] = []
+            func add(
+                _ value: UInt64, _ size: UInt64, _ name: UInt32, _ home: UInt16, _ info: UInt8
+            ) throws(ImageError) {
+                try check(copies.count, value, size, name)
+                copies.append(
+                    Symbol(
+                        value: VirtualAddress(value), byteCount: UInt32(size), nameOffset: name,
+                        index: UInt32(copies.count), section: home, kind: Symbol.Kind(rawValue: info & 15) ?? .other))
+            }
+            if header.is64Bit {
+                let raw = unsafe buffer.bindMemory(to: Elf64_Sym.self)
+                copies.reserveCapacity(raw.count)
+                for index in raw.indices {
+                    let one = unsafe raw[index]
+                    try add(one.st_value, one.st_size, one.st_name, one.st_shndx, one.st_info)
+                }
+            } else {
+                let raw = unsafe buffer.bindMemory(to: Elf32_Sym.self)
+                copies.reserveCapacity(raw.count)
+                for index in raw.indices {
+                    let one = unsafe raw[index]
+                    try add(UInt64(one.st_value), UInt64(one.st_size), one.st_name, one.st_shndx, one.st_info)
+                }
+            }
+            symbols = SymbolList(copies)
         }
         let names = Int(strings.offset)..<Int(strings.offset + strings.size)
         guard file.bytes.load(names.upperBound - 1, as: UInt8.self) == 0 else {
             throw ImageError(.malformed, file: path, offset: strings.offset, "the string table has no end")
         }
         return SymbolTable(symbols: symbols, names: .file(names))
+    }
+
+    /// A symbol table as it lies in the file, where that is as this machine has it.
+    private func mappedSymbols(_ section: Section) -> MappedSymbols? {
+        let compressed: UInt64 = 0x800  // SHF_COMPRESSED
+        guard header.is64Bit, header.isLittleEndian, section.flags & compressed == 0,
+            section.size % UInt64(MemoryLayout<Elf64_Sym>.size) == 0
+        else { return nil }
+        return MappedSymbols(Int(section.offset)..<Int(section.offset + section.size), of: file)
     }
 
     /// Calls `body` with every relocation of an allocated section.

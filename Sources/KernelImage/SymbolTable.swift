@@ -17,12 +17,12 @@ public struct SymbolTable: Sendable {
         case own([UInt8])
     }
 
-    public let symbols: [Symbol]
+    public let symbols: SymbolList
     let names: Names
     /// Whether this is what a kernel without CONFIG_KALLSYMS_ALL knows: its functions, and nothing of its data.
     public let listsFunctionsOnly: Bool
 
-    init(symbols: [Symbol], names: Names, listsFunctionsOnly: Bool = false) {
+    init(symbols: SymbolList, names: Names, listsFunctionsOnly: Bool = false) {
         self.symbols = symbols
         self.names = names
         self.listsFunctionsOnly = listsFunctionsOnly
@@ -95,7 +95,7 @@ public struct SymbolTable: Sendable {
         case .file(let range): bytes = range.map { image.file.bytes.load($0, as: UInt8.self) }
         case .own(let own): bytes = own
         }
-        var all = symbols
+        var all = Array(symbols)
         for (name, address, size) in found {
             all.append(
                 Symbol(
@@ -104,13 +104,14 @@ public struct SymbolTable: Sendable {
             bytes += Array(name.utf8) + [0]
         }
         // Searches look at four bytes at once.
-        return SymbolTable(symbols: all, names: .own(bytes + [0, 0, 0]), listsFunctionsOnly: listsFunctionsOnly)
+        return SymbolTable(
+            symbols: SymbolList(all), names: .own(bytes + [0, 0, 0]), listsFunctionsOnly: listsFunctionsOnly)
     }
 
     /// The same table as the kernel would have it without CONFIG_KALLSYMS_ALL: only what lies in its code.
     package func functions(in code: [ClosedRange<VirtualAddress>]) -> SymbolTable {
         SymbolTable(
-            symbols: symbols.filter { symbol in code.contains { $0.contains(symbol.value) } }, names: names,
+            symbols: SymbolList(symbols.filter { symbol in code.contains { $0.contains(symbol.value) } }), names: names,
             listsFunctionsOnly: true)
     }
 
@@ -127,7 +128,7 @@ public struct SymbolTable: Sendable {
 /// Answers which symbols cover an address.
 public struct AddressIndex: Sendable {
     private let base: VirtualAddress
-    private let symbols: [Symbol]
+    private let symbols: SymbolList
     /// For each page the last symbol of the table that begins in it, or -1; and for each symbol the one before it.
     private var last: [Int32]
     private var previous: [Int32]
@@ -135,7 +136,10 @@ public struct AddressIndex: Sendable {
     private var reach: [Int32]
 
     /// An index over the symbols that have their addresses in `range`.
-    public init(_ symbols: [Symbol], _ range: Range<VirtualAddress>) {
+    public init(_ symbols: [Symbol], _ range: Range<VirtualAddress>) { self.init(SymbolList(symbols), range) }
+
+    /// An index over the symbols that have their addresses in `range`.
+    public init(_ symbols: SymbolList, _ range: Range<VirtualAddress>) {
         base = range.lowerBound
         self.symbols = symbols
         let lower = range.lowerBound.rawValue
@@ -145,7 +149,8 @@ public struct AddressIndex: Sendable {
         previous = [Int32](repeating: -1, count: symbols.count)
         /// The last page that symbols reach which begin in a page.
         var ends = [Int32](repeating: -1, count: pages)
-        for (i, symbol) in symbols.enumerated() {
+        for i in symbols.indices {
+            let symbol = symbols[i]
             let offset = symbol.value.rawValue &- lower
             guard offset < size, symbol.kind != .section, symbol.kind != .file else { continue }
             let page = Int(offset >> 12)

@@ -9,7 +9,7 @@ import PagePermutation
 import TranslationSimulator
 
 struct ImageNames {
-    private let symbols: [Symbol]
+    private let symbols: SymbolList
     private let names: [String]
     private let index: AddressIndex
     private let image: Range<VirtualAddress>
@@ -20,7 +20,7 @@ struct ImageNames {
 
     /// Knows no names.
     init() {
-        symbols = []
+        symbols = SymbolList([])
         names = []
         image = VirtualAddress(0)..<VirtualAddress(0)
         index = AddressIndex([], image)

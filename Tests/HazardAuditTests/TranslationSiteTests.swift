@@ -28,7 +28,7 @@ func subject(_ assembler: String, in given: Scratch? = nil) throws -> AuditSubje
     var names: [String] = []
     for symbol in table.symbols { names.append(table.name(of: symbol, in: image)) }
     return AuditSubject(
-        file: path, sections: sections, symbols: table.symbols, names: names,
+        file: path, sections: sections, symbols: Array(table.symbols), names: names,
         index: table.index(over: first..<last + 4096),
         kernel: nil)
 }
