@@ -109,13 +109,14 @@ public struct Permutation: Equatable, Sendable {
         return Permutation(bijection: forward)
     }
 
-    /// Draws all classes from one stream that goes on: for tests of the drawing, which needs no seed for each draw then.
-    package static func draw(_ problem: PermutationProblem, from stream: inout RandomStream) -> Permutation {
+    /// The frame of each page, all classes drawn from one stream that goes on: for tests of the drawing, which needs no
+    /// seed for each draw then.
+    package static func drawOrder(_ problem: PermutationProblem, from stream: inout RandomStream) -> [UInt32] {
         var forward = (0..<UInt32(problem.pageCount)).map { $0 }
         for movable in problem.movable where movable.slots.count > 1 {
             place(movable, problem.granule.pages, &stream, in: &forward)
         }
-        return Permutation(bijection: forward)
+        return forward
     }
 
     private init(bijection forward: [UInt32]) {
@@ -128,27 +129,21 @@ public struct Permutation: Equatable, Sendable {
     private static func place(
         _ movable: PermutationProblem.Movable, _ size: Int, _ stream: inout RandomStream, in forward: inout [UInt32]
     ) {
-        for (granule, slot) in place(movable, &stream) {
+        func send(_ granule: Int, to slot: Int) {
             for i in 0..<size { forward[granule * size + i] = UInt32(slot * size + i) }
         }
+        var (placed, slots) = placeRuns(movable, &stream)
+        for (granule, slot) in placed { send(granule, to: slot) }
+        for i in stride(from: slots.count - 1, to: 0, by: -1) {
+            slots.swapAt(i, Int(stream.uniform(below: UInt32(i + 1))))
+        }
+        let singles = movable.runs.isEmpty ? movable.slots : remaining(movable.slots, without: movable.runs)
+        for (granule, slot) in zip(singles, slots) { send(granule, to: slot) }
     }
 
     private init(forward: [UInt32], inverse: [UInt32]) {
         self.forward = forward
         self.inverse = inverse
-    }
-
-    /// Where each granule of a class goes.
-    private static func place(
-        _ movable: PermutationProblem.Movable, _ stream: inout RandomStream
-    ) -> [(granule: Int, slot: Int)] {
-        var (placed, slots) = placeRuns(movable, &stream)
-        let singles = movable.runs.isEmpty ? movable.slots : remaining(movable.slots, without: movable.runs)
-        for i in stride(from: slots.count - 1, to: 0, by: -1) {
-            slots.swapAt(i, Int(stream.uniform(below: UInt32(i + 1))))
-        }
-        placed += zip(singles, slots).map { (granule: $0, slot: $1) }
-        return placed
     }
 
     /// Where the glued runs of a class go, and which slots that leaves free.

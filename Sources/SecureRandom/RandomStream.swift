@@ -55,9 +55,11 @@ public struct RandomStream: ~Copyable {
 
     /// A number from 0 up to `bound` - 1, each as likely as any other. `bound` must not be 0.
     public mutating func uniform(below bound: UInt32) -> UInt32 {
-        let rejected = (UInt32.max % bound + 1) % bound
         while true {
             let word = next()
+            // Fewer than `bound` words are rejected, the highest: how many takes a division, which few words need.
+            if word <= UInt32.max - bound { return word % bound }
+            let rejected = (UInt32.max % bound + 1) % bound
             if word <= UInt32.max - rejected { return word % bound }
         }
     }

@@ -39,7 +39,7 @@ extension UniformityTally {
                 var own = UniformityTally(pageCount: pageCount)
                 let share = draws / workers + (worker < draws % workers ? 1 : 0)
                 for number in 0..<share {
-                    let isOrder = own.add(Permutation.draw(problem, from: &stream).forward)
+                    let isOrder = own.add(Permutation.drawOrder(problem, from: &stream))
                     precondition(isOrder, "a permutation is an order of its pages")
                     if worker == 0, number % 4096 == 0 { progress(Double(number) / Double(share)) }
                 }
