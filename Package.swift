@@ -20,6 +20,7 @@ let package = Package(
     products: [
         .executable(name: "kperm", targets: ["kperm"]),
         .library(name: "PagePermutation", targets: ["Addressing", "PagePermutation", "SecureRandom"]),
+        .library(name: "SecurityEvaluation", targets: ["SecurityEvaluation"]),
         .library(name: "TranslationSimulator", targets: ["TranslationSimulator"]),
     ],
     dependencies: [

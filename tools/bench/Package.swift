@@ -10,6 +10,7 @@ let package = Package(
             name: "bench",
             dependencies: [
                 .product(name: "PagePermutation", package: "kperm"),
+                .product(name: "SecurityEvaluation", package: "kperm"),
                 .product(name: "TranslationSimulator", package: "kperm"),
             ],
             swiftSettings: [

@@ -162,6 +162,7 @@ func measure(kperm: String, stripped: String, debug: String, work: String) throw
     findings.append(try drawing(101))
     findings += try lookups(11)
     findings += try simulating(kperm: kperm, work: work)
+    findings += try evaluating()
     return findings
 }
 
