@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 
-// Text on COM1, where QEMU's -nographic shows it. Nothing is allocated.
+// Text on the serial port, where QEMU's -nographic shows it. Nothing is allocated.
 
 enum Console {
     static func write(_ text: StaticString) {
@@ -19,10 +19,5 @@ enum Console {
 
     private static func digit(_ value: Int) -> UInt8 {
         UInt8(truncatingIfNeeded: value < 10 ? 48 + value : 87 + value)
-    }
-
-    private static func put(_ byte: UInt8) {
-        while readPort(0x3fd) & 0x20 == 0 {}
-        writePort(0x3f8, byte)
     }
 }

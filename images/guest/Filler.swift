@@ -23,10 +23,26 @@ struct Filler {
         let index = (address - start) / 8
         let value = (number << 20 | index) &* 0x9e37_79b9_7f4a_7c15
         guard number == 0 else { return value }
-        switch index % 512 {
-        case 0: return 0x001f_0f00_0000_00b8 | (index / 512) << 8
-        case 511: return 0xcccc_cccc_cccc_ccc3
-        default: return value << 32 | 0x0084_1f0f
-        }
+        return textWord(index, value)
     }
+
+    #if arch(riscv64)
+        /// `li a0, page`, then words that change no register, and a return.
+        private func textWord(_ index: UInt64, _ value: UInt64) -> UInt64 {
+            switch index % 512 {
+            case 0: 0x0000_0013_0000_0513 | (index / 512) << 20
+            case 511: 0x0010_0073_0000_8067
+            default: 0x0000_0037_0000_0037 | (value & 0xf_ffff) << 12 | (value >> 20 & 0xf_ffff) << 44
+            }
+        }
+    #else
+        /// `mov $page, %eax`, then words that change no register, and a return.
+        private func textWord(_ index: UInt64, _ value: UInt64) -> UInt64 {
+            switch index % 512 {
+            case 0: 0x001f_0f00_0000_00b8 | (index / 512) << 8
+            case 511: 0xcccc_cccc_cccc_ccc3
+            default: value << 32 | 0x0084_1f0f
+            }
+        }
+    #endif
 }

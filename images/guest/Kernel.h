@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 
-// What Swift cannot spell: the borders that kernel.ld and filler.S draw, as addresses, the calls into
-// the filler's text, and the few instructions without which there is no kernel.
+// What Swift cannot spell: the borders that kernel.ld and filler.S draw, as addresses, and the calls into
+// the filler's text. The few instructions without which there is no kernel are in each processor's own header.
 
 #pragma once
 #include <stdint.h>
@@ -16,7 +16,6 @@ ADDRESS(textStart, _text)
 ADDRESS(textEnd, _etext)
 ADDRESS(rodataStart, __start_rodata)
 ADDRESS(rodataEnd, __end_rodata)
-ADDRESS(dataStart, _sdata)
 ADDRESS(dataEnd, _edata)
 ADDRESS(initStart, __init_begin)
 ADDRESS(initEnd, __init_end)
@@ -42,20 +41,6 @@ static inline uint32_t callFillerText(uint32_t page) {
 
 uint64_t linear_physical(uint64_t address);
 
-static inline uint64_t readCR3(void) {
-    uint64_t value;
-    __asm__ volatile("mov %%cr3, %0" : "=r"(value));
-    return value;
-}
-
-static inline void writePort(uint16_t port, uint8_t value) {
-    __asm__ volatile("outb %0, %1" : : "a"(value), "Nd"(port));
-}
-
-static inline uint8_t readPort(uint16_t port) {
-    uint8_t value;
-    __asm__ volatile("inb %1, %0" : "=a"(value) : "Nd"(port));
-    return value;
-}
+#include "Processor.h"
 
 #pragma GCC visibility pop

@@ -14,7 +14,7 @@ enum Verdict {
 /// Called by entry.S on the kernel's stack; after it the processor halts, to be inspected from outside.
 @c(start_kernel) public func startKernel(startInfo: UInt64) {
     let translation = Translation()
-    let checks: [7 of (name: StaticString, verdict: Verdict)] = [
+    let checks: [8 of (name: StaticString, verdict: Verdict)] = [
         ("start-info", checkStartInfo(startInfo)),
         ("checksum", checkChecksum(translation)),
         ("page-walk", checkPageWalk(translation)),
@@ -22,12 +22,17 @@ enum Verdict {
         ("text-calls", checkTextCalls()),
         ("bss", checkBss(translation)),
         ("linear", checkLinear()),
+        ("offset-lookup", checkOffsets(translation)),
     ]
     var failed = 0
     for i in checks.indices {
         report(checks[i].name, checks[i].verdict)
         if case .fail = checks[i].verdict { failed += 1 }
     }
+    #if arch(riscv64)
+        report("paging", checkPaging())
+        report("harts", checkHarts())
+    #endif
     #if DISK
         report("disk", readSector())
     #endif
@@ -81,9 +86,7 @@ private func summarize(_ translation: Translation, failed: Int) {
 
 /// The loader's argument came through, in the register where the loader's path left it.
 private func checkStartInfo(_ address: UInt64) -> Verdict {
-    guard address < identityEnd, address != 0, word(at: address) & 0xffff_ffff == 0x336e_c578 else {
-        return .fail(address)
-    }
+    guard isStartInfo(address) else { return .fail(address) }
     return .pass(1, " structure")
 }
 
@@ -98,7 +101,7 @@ private func checkChecksum(_ translation: Translation) -> Verdict {
 /// For every page of the image the page tables and virt_to_phys agree, and phys_to_virt leads back.
 private func checkPageWalk(_ translation: Translation) -> Verdict {
     var pages = 0
-    for page in stride(from: textStart(), to: imageEnd(), by: Int(pageBytes)) {
+    for page in stride(from: imageStart(), to: imageEnd(), by: Int(pageBytes)) {
         let physical = translation.physical(page)
         guard pageWalk(page) == physical, translation.virtual(physical) == page else { return .fail(page) }
         pages += 1
@@ -121,7 +124,7 @@ private func firstWrongWord(_ filler: Filler, _ translation: Translation) -> UIn
     for address in filler.words {
         let expected = filler.word(for: address)
         let physical = translation.physical(address)
-        guard word(at: address) == expected, physical < identityEnd, word(at: physical) == expected else {
+        guard word(at: address) == expected, isMemory(physical), word(at: physical) == expected else {
             return address
         }
     }
@@ -145,6 +148,25 @@ private func checkLinear() -> Verdict {
     return .pass(1, " address")
 }
 
+/// The quickest way to read a table gives the same answers, inside the image and outside.
+private func checkOffsets(_ translation: Translation) -> Verdict {
+    let base = imageStart()
+    let target = Translation.linear(base)
+    let pages = (imageEnd() - base) / pageBytes
+    for page in 0...pages {
+        let frame = page == pages ? page : (translation.physical(base + page * pageBytes) - target) / pageBytes
+        store(OffsetLookup.entry(page: page, frame: frame, base: base, target: target), at: heap + 8 * page)
+    }
+    guard let offsets = unsafe UnsafeRawPointer(bitPattern: UInt(heap)) else { return .fail(heap) }
+    for page in 0..<pages + 1 {
+        let address = base + page * pageBytes + page
+        let found = unsafe OffsetLookup.translate(
+            address, minusBase: 0 &- base, pages: pages, outside: pages, offsets: offsets)
+        guard found == translation.physical(address) else { return .fail(address) }
+    }
+    return .pass(Int(pages), " pages")
+}
+
 /// .bss starts as zeros and keeps what is written, seen by both addresses.
 private func checkBss(_ translation: Translation) -> Verdict {
     for address in stride(from: bssStart(), to: bssEnd(), by: 8) {
@@ -152,7 +174,7 @@ private func checkBss(_ translation: Translation) -> Verdict {
     }
     let filler = Filler.bss
     for address in filler.words {
-        unsafe UnsafeMutablePointer(bitPattern: UInt(address)).unsafelyUnwrapped.pointee = filler.word(for: address)
+        store(filler.word(for: address), at: address)
     }
     if let wrong = firstWrongWord(filler, translation) { return .fail(wrong) }
     return .pass(filler.pages, " pages")

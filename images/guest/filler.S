@@ -3,7 +3,7 @@
 // Pages worth permuting: each carries what tells it from every other page, so that a page in a wrong
 // frame is seen at once. Word i of filler number c is (c << 20 | i) * the golden ratio's odd fraction;
 // Filler.swift computes the same. A text page is one function that fills it: it returns the number of
-// its page, and its words are eight-byte nops that carry the low half of that value.
+// its page, and its words are nops that carry a part of that value: on x86-64 its low half, on RISC-V 40 bits.
 
 #define PAGE 4096
 #define PAGES 40
@@ -30,6 +30,18 @@ filler_text:
     .globl filler_text_\+
     .type filler_text_\+, @function
 filler_text_\+:
+#ifdef __riscv
+    .word 0x513 | .Lpage << 20          // li a0, page
+    .word 0x13                          // nop
+    .set .Lword, .Lpage * PAGE / 8 + 1
+    .rept PAGE / 8 - 2
+    .word 0x37 | (.Lword * GOLDEN & 0xfffff) << 12          // lui zero, bits
+    .word 0x37 | (.Lword * GOLDEN >> 20 & 0xfffff) << 12
+    .set .Lword, .Lword + 1
+    .endr
+    .word 0x00008067                    // ret
+    .word 0x00100073                    // ebreak
+#else
     .byte 0xb8                          // mov $page, %eax
     .long .Lpage
     .byte 0x0f, 0x1f, 0x00              // nopl (%rax)
@@ -41,6 +53,7 @@ filler_text_\+:
     .endr
     ret
     .fill 7, 1, 0xcc
+#endif
     .size filler_text_\+, . - filler_text_\+
     .set .Lpage, .Lpage + 1
     .endr

@@ -5,7 +5,7 @@
 // the buffer's first byte on. Where the sector went is for others to say, from outside.
 
 /// The ring and what goes with it lie outside the image, as if from the heap: frames there follow one another.
-private let ring: UInt64 = 64 << 20
+private let ring = heap
 private let requestHeader: UInt64 = ring + 0x10000
 private let requestStatus: UInt64 = ring + 0x10010
 
@@ -79,8 +79,4 @@ private func describe(_ number: UInt64, _ address: UInt64, _ length: UInt32, isW
     let flags: UInt64 = (next == nil ? 0 : 1) | (isWritten ? 2 : 0)
     store(address, at: ring + 16 * number)
     store(UInt64(length) | flags << 32 | (next ?? 0) << 48, at: ring + 16 * number + 8)
-}
-
-private func store<T>(_ value: T, at address: UInt64) {
-    unsafe UnsafeMutablePointer(bitPattern: UInt(address)).unsafelyUnwrapped.pointee = value
 }
