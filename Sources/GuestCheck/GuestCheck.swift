@@ -23,12 +23,13 @@ public func checkGuest(
 ) async throws(GuestError) -> GuestResult {
     let start = ContinuousClock.now
     let deadline = start + .seconds(options.timeout)
-    let emulator = try findProgram(options.emulator)
+    let emulator = try findProgram(options.emulator ?? expectation.machine.emulator)
     for path in [expectation.kernelPath] + (options.kexecFrom.map { [$0] } ?? []) {
         guard unsafe access(path, R_OK) == 0 else { throw .system(operation: "read", path: path, errno: errno) }
     }
     var expectation = expectation
     expectation.demandedSources = options.sources
+    expectation.demandedLevels = options.pagingMode?.levels
     var memory = try GuestMemory(size: options.memory << 20)
     let directory = try makeTemporaryDirectory()
     let console = options.logPath ?? "\(directory)/console"
@@ -39,8 +40,12 @@ public func checkGuest(
         guardian throws(GuestError) in
         progress("preparing the guest")
         try options.firmware.prepare(in: directory)
-        let exercise = try await PreparedExercise.make(
+        var exercise = try await PreparedExercise.make(
             expectation.userspace, options, in: directory, crashKernel: expectation.crashKernel)
+        if expectation.machine == .virt, expectation.userspace == .selfChecking {
+            exercise.expected["harts"] = "\(options.cpus) harts"
+            if let mode = options.pagingMode { exercise.expected["paging"] = "\(mode.bits) bits of address" }
+        }
         if options.kexecFrom != nil {
             try Initramfs.write(
                 to: Machine.initramfs(options, in: directory), busybox: try findProgram(options.busybox),

@@ -75,6 +75,9 @@ public struct GuestExpectation: Sendable {
     public var expectsUnpermuted: Bool
     /// What a kernel that is instrumented leaves in its memory: kept as `GuestResult.notes` when the exercise is over.
     public var notes: Range<VirtualAddress>?
+    public var machine: GuestMachine
+    /// How many levels its page tables must have; nil for any number.
+    var demandedLevels: Int?
     /// With `live`: what a seed that nobody gave must have been made of, among others.
     var demandedSources: BootArea.Sources = []
 
@@ -83,7 +86,7 @@ public struct GuestExpectation: Sendable {
         stubEnd: VirtualAddress, pages: [PageKind], contents: @escaping @Sendable (Page) -> [UInt8],
         mayDifferAtStub: [Range<VirtualAddress>] = [], patchSites: [Range<VirtualAddress>] = [],
         userspace: Userspace, protectsItself: Bool = true, placement: GuestPlacement = .fixed,
-        expectsUnpermuted: Bool = false
+        expectsUnpermuted: Bool = false, machine: GuestMachine = .pc
     ) {
         self.kernelPath = kernelPath
         self.table = table
@@ -97,5 +100,6 @@ public struct GuestExpectation: Sendable {
         self.protectsItself = protectsItself
         self.placement = placement
         self.expectsUnpermuted = expectsUnpermuted
+        self.machine = machine
     }
 }

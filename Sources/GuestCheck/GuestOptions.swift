@@ -4,15 +4,17 @@
 
 /// The machine a guest gets, and where its log goes.
 public struct GuestOptions: Sendable {
-    /// A path, or a name to be found in PATH.
-    public var emulator = "qemu-system-x86_64"
+    /// A path, or a name to be found in PATH; nil for the machine's own.
+    public var emulator: String?
     /// A path, or a name to be found in PATH; must be statically linked.
     public var busybox = "busybox"
     /// Guest memory in MiB; above 3 GiB a part of it lies over the PCI hole.
     public var memory = 512
     public var cpus = 2
-    /// QEMU's `-cpu`.
-    public var cpuModel = "max"
+    /// QEMU's `-cpu`; nil for a model that has all that the machine's kernels use.
+    public var cpuModel: String?
+    /// The mode that a riscv64 kernel must run in; nil for the deepest that it takes.
+    public var pagingMode: PagingMode?
     /// What runs before the kernel.
     public var firmware = Firmware.seabios
     /// A vmlinuz that is booted in the kernel's stead and then starts it by kexec; the kernel must be a vmlinuz, too.

@@ -51,7 +51,7 @@ extension PageTables {
     /// less of the kernel.
     fileprivate var bothHalves: [PageTables] {
         let kernel = PhysicalAddress(root.rawValue & ~UInt64(pageSize))
-        return kernel == root ? [self] : [self, PageTables(root: kernel, levels: levels)]
+        return kernel == root || format != .x86 ? [self] : [self, PageTables(root: kernel, levels: levels)]
     }
 
     fileprivate func lowestMapping(

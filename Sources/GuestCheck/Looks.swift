@@ -58,11 +58,19 @@ extension GuestExpectation {
             compareMapping("\(name)-mapping", mapped, tables, memory, &look),
             compareBytes("\(name)-bytes", constant, patchSites, tables[0], memory, &look),
         ]
+        if tables[0].format == .riscv { checks.append(comparePaging(tables)) }
         if protectsItself {
             checks.append(compareRights(mapped, tables, memory))
             checks.append(searchAliases(tables[0], memory))
         }
         return (look, checks)
+    }
+
+    private func comparePaging(_ tables: [PageTables]) -> GuestResult.Check {
+        let modes = Set(tables.map { "Sv\(12 + 9 * $0.levels)" }).sorted().joined(separator: ", ")
+        let isDemanded = tables.allSatisfy { $0.levels == demandedLevels ?? $0.levels }
+        return GuestResult.Check(
+            name: "paging-mode", outcome: isDemanded ? .pass : .fail, detail: "\(modes) on \(tables.count) CPUs")
     }
 
     private func compareMapping(

@@ -51,10 +51,11 @@ struct Machine: ~Copyable {
         _ memory: inout GuestMemory, until deadline: ContinuousClock.Instant
     ) async throws(Interruption) -> [PageTables] {
         memory.map = MemoryMap(parsing: try await monitor.ask("info mtree -f", until: deadline), block: "ram")
-        let registers = ControlRegisters.parse(try await monitor.ask("info registers -a", until: deadline))
-        let running = registers.filter { $0.cr3 != 0 }
-        if running.isEmpty { throw .malformed("no CPU has paging on") }
-        return running.map { PageTables(root: $0.root, levels: $0.pagingLevels) }
+        let registers = try await monitor.ask("info registers -a", until: deadline)
+        let running = ControlRegisters.parse(registers).filter { $0.cr3 != 0 }.map(\.tables)
+        let harts = TranslationRegister.parse(registers).compactMap(\.tables)
+        if running.isEmpty && harts.isEmpty { throw .malformed("no CPU has paging on") }
+        return running + harts
     }
 
     /// QEMU's arguments: no default devices, RAM in a shared file, both conversations over sockets that kperm listens on.
@@ -64,9 +65,10 @@ struct Machine: ~Copyable {
         func escaped(_ path: String) -> String { path.replacing(",", with: ",,") }
         var arguments = [
             "-nodefaults", "-no-user-config", "-display", "none", "-S",
-            "-machine", "pc,memory-backend=ram", "-accel", "tcg,thread=single", "-m", "\(options.memory)M",
+            "-machine", "\(expectation.machine.name),memory-backend=ram", "-accel", "tcg,thread=single", "-m",
+            "\(options.memory)M",
             "-object", "memory-backend-file,id=ram,share=on,size=\(options.memory)M,mem-path=\(ram)",
-            "-cpu", options.cpuModel, "-smp", "\(options.cpus)",
+            "-cpu", options.cpuModel ?? expectation.machine.cpuModel, "-smp", "\(options.cpus)",
             "-chardev", "socket,id=monitor,path=\(escaped(directory))/monitor", "-mon", "chardev=monitor,mode=control",
             "-chardev", "socket,id=debugger,path=\(escaped(directory))/debugger", "-gdb", "chardev:debugger",
             "-chardev", "file,id=console,path=\(escaped(console))", "-serial", "chardev:console",
@@ -110,6 +112,7 @@ struct Machine: ~Copyable {
         var words = words
         if case .live = expectation.placement, !options.isVictim { words.append("kperm.wait") }
         if case .linux = expectation.userspace, options.exercise.crashes { words.append(CrashDump.reservation) }
+        words += options.pagingMode?.words ?? []
         if !options.extraCommandLine.isEmpty { words.append(options.extraCommandLine) }
         return words.joined(separator: " ")
     }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 
-// x86-64 page tables, walked by us in the guest's memory as the processor
-// would: four or five levels, leaves of 4 KB, 2 MB and 1 GB, and the rights
-// that all levels together leave.
+// Page tables, walked by us in the guest's memory as the processor would. What
+// x86-64 and RISC-V share is said here: nine bits of the address a level, leaves
+// above the lowest. What an entry says is PageTableFormat.swift.
 
 import Addressing
 
@@ -15,37 +15,33 @@ struct Translation: Equatable {
 
 struct PageTables: Equatable {
     static let addressMask: UInt64 = 0x000f_ffff_ffff_f000
-    private static let present: UInt64 = 1
-    private static let writable: UInt64 = 1 << 1
-    private static let large: UInt64 = 1 << 7
-    private static let noExecute: UInt64 = 1 << 63
 
     var root: PhysicalAddress
-    /// 4 or 5.
+    /// 3 (Sv39 only), 4 or 5.
     var levels: Int
+    var format = PageTableFormat.x86
 
     /// One entry, and what the levels above it allow.
     private struct Step {
-        var entry: UInt64
+        var address: PhysicalAddress
+        var isLeaf: Bool
         var level: Int
         var writable: Bool
         var executable: Bool
 
-        var isLeaf: Bool { level == 1 || (level <= 3 && entry & PageTables.large != 0) }
         var span: UInt64 { 1 << UInt64(12 + 9 * (level - 1)) }
-        var address: PhysicalAddress {
-            PhysicalAddress(entry & PageTables.addressMask & (isLeaf ? ~(span - 1) : .max))
-        }
     }
 
     private func step(
         _ memory: borrowing GuestMemory, table: PhysicalAddress, index: Int, level: Int, writable: Bool,
         executable: Bool
     ) -> Step? {
-        guard let entry = memory.word(at: table + UInt64(index * 8)), entry & Self.present != 0 else { return nil }
+        guard let word = memory.word(at: table + UInt64(index * 8)), let entry = format.read(word, level: level) else {
+            return nil
+        }
         return Step(
-            entry: entry, level: level, writable: writable && entry & Self.writable != 0,
-            executable: executable && entry & Self.noExecute == 0)
+            address: entry.address, isLeaf: entry.isLeaf, level: level, writable: writable && entry.writable,
+            executable: executable && entry.executable)
     }
 
     /// The translation of `address`, or nil when it is not mapped.
@@ -115,7 +111,7 @@ struct PageTables: Equatable {
     ///
     /// - Parameter topLevel: the kernel's own root, whose last entry every kernel root shares.
     func kernelRoot(topLevel: PhysicalAddress?, in memory: borrowing GuestMemory) -> PageTables {
-        guard let topLevel, let wanted = memory.word(at: topLevel + 511 * 8),
+        guard format == .x86, let topLevel, let wanted = memory.word(at: topLevel + 511 * 8),
             memory.word(at: root + 511 * 8).map({ $0 & Self.addressMask }) != wanted & Self.addressMask
         else { return self }
         return PageTables(root: PhysicalAddress(root.rawValue & ~UInt64(pageSize)), levels: levels)

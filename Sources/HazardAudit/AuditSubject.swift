@@ -99,6 +99,11 @@ public struct AuditSubject: Sendable {
     /// - Throws: `RewriteError` when the kernel is not one that kperm knows, or has no symbols.
     public static func kernel(_ image: borrowing KernelImage) throws(RewriteError) -> AuditSubject {
         let analysis = try KernelAnalysis.of(image)
+        guard image.header.machine == 62 else {
+            throw .unsupported(
+                file: image.path,
+                "the code of \(analysis.architecture.name) kernels is not followed, only that of x86-64 ones")
+        }
         let table = try symbols(image)
         return AuditSubject(
             file: image.path, sections: sections(image) { analysis.map.page(of: $0) != nil },

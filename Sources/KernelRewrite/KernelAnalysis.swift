@@ -45,12 +45,14 @@ public struct KernelAnalysis: Sendable {
     public let remarks: [String]
     /// The instruction right after the stub: where everything must already be in place.
     public let stubEnd: VirtualAddress
-    /// Physical address of the kernel's own root page table.
-    public let rootTable: PhysicalAddress
+    /// Physical address of the kernel's own root page table, where every page table of its leads there by the last entry.
+    public let rootTable: PhysicalAddress?
     /// Functions that run before the kernel's own mapping is live.
     let earlyFunctions: Set<VirtualAddress>
     /// Functions that early code calls through the kernel's mapping.
     let handedOver: [VirtualAddress]
+    /// What the kernel's start writes, where following it said so.
+    var written: [Range<VirtualAddress>] = []
     let symbols: KernelSymbols
     public let index: AddressIndex
     let data: DataObjects
@@ -106,7 +108,7 @@ public struct Architecture: Sendable {
     /// Bytes that the kernel may have written by the end of the stub.
     let startWrites: @Sendable (KernelAnalysis, borrowing KernelImage) -> [Range<VirtualAddress>]
 
-    public static let all: [Architecture] = [.x86]
+    public static let all: [Architecture] = [.x86, .riscv64]
 
     /// The architecture of an image.
     ///

@@ -14,7 +14,7 @@ struct Boot: AsyncParsableCommand {
         abstract: "Boot an image in QEMU and check every page from outside the guest.",
         discussion: """
             Starts QEMU without hardware acceleration and looks into the guest's memory twice, walking its page \
-            tables from CR3: right after the boot stub (every page, every byte), and in userspace (the mapping of \
+            tables from CR3 (on riscv64 satp, in the mode it says): right after the boot stub (every page, every byte), and in userspace (the mapping of \
             text, rodata, data and bss, the bytes of text and rodata but for what the kernel patches itself, and who \
             may write them). Between the two the guest exercises its kernel: ftrace on all functions, a kprobe, \
             modules, virtio-blk and virtio-net compared by hash, CPUs taken away and brought back, sleep, KVM, BPF and \
@@ -58,8 +58,15 @@ struct Boot: AsyncParsableCommand {
     @Option(help: "Guest CPUs.")
     var cpus = GuestOptions().cpus
 
-    @Option(help: "QEMU's CPU model.")
-    var cpu = GuestOptions().cpuModel
+    @Option(help: "QEMU's CPU model (max; of a riscv64 machine rv64).")
+    var cpu: String?
+
+    @Option(
+        help: """
+            The paging mode that a riscv64 kernel must run in: \(PagingMode.allCases.map(\.rawValue).joined(separator: ", ")). \
+            Narrower ones than the CPU's are asked for by no5lvl and no4lvl on its command line.
+            """)
+    var mode: PagingMode?
 
     @Option(help: "The firmware of the machine: \(FirmwareChoice.allCases.map(\.rawValue).joined(separator: " or ")).")
     var firmware: FirmwareChoice = .seabios
@@ -79,8 +86,8 @@ struct Boot: AsyncParsableCommand {
     @Option(help: "Keep the console's log here.", completion: .file())
     var log: String?
 
-    @Option(help: "The emulator.", completion: .file())
-    var qemu = GuestOptions().emulator
+    @Option(help: "The emulator (qemu-system-x86_64, qemu-system-riscv64).", completion: .file())
+    var qemu: String?
 
     @Flag(
         help: """
@@ -124,6 +131,7 @@ struct Boot: AsyncParsableCommand {
         options.memory = memory ?? (exercise == .full ? 1024 : options.memory)
         options.cpus = cpus
         options.cpuModel = cpu
+        options.pagingMode = mode
         options.exercise = exercise
         options.timeout = timeout ?? (exercise == .usual ? options.timeout : 900)
         options.modulesDirectory = modules
@@ -151,7 +159,7 @@ struct Boot: AsyncParsableCommand {
                 throw CommandFailure.input("\(image): not permuted: --repeat draws anew what kperm permute made")
             }
             let analysis = try attempt { () throws(RewriteError) in try KernelAnalysis.of(stock) }
-            try await check([.of(stock, analysis)])
+            try await check([try .of(stock, analysis)])
             return
         }
         let permuted = try attempt { [image] () throws(RewriteError) in try PermutedImage.open(image) }
@@ -228,6 +236,12 @@ struct Boot: AsyncParsableCommand {
         if exercise != .usual, expectation.userspace == .selfChecking {
             throw CommandFailure.input("\(image): not Linux: it has no exercise but its own (--exercise \(exercise))")
         }
+        if mode != nil, expectation.machine != .virt {
+            throw CommandFailure.input("\(image): not a riscv64 kernel: it has no other paging modes (--mode)")
+        }
+        if firmware == .uefi, expectation.machine != .pc {
+            throw CommandFailure.input("\(image): not an x86-64 kernel: its firmware is OpenSBI (--firmware uefi)")
+        }
         do {
             return try await checkGuest(expectation, options: options) { progress("  \($0)") }
         } catch {
@@ -271,6 +285,7 @@ struct Boot: AsyncParsableCommand {
 }
 
 extension ExerciseExtent: ExpressibleByArgument {}
+extension PagingMode: ExpressibleByArgument {}
 
 enum FirmwareChoice: String, CaseIterable, ExpressibleByArgument {
     case seabios

@@ -85,8 +85,8 @@ struct EvaluateAttack: AsyncParsableCommand {
     @Option(help: "Guest CPUs.")
     var cpus = 1
 
-    @Option(help: "QEMU's CPU model.")
-    var cpu = GuestOptions().cpuModel
+    @Option(help: "QEMU's CPU model (max).")
+    var cpu: String?
 
     @Option(help: ArgumentHelp("More for the kernel's command line.", valueName: "words"))
     var append = ""
@@ -94,8 +94,8 @@ struct EvaluateAttack: AsyncParsableCommand {
     @Option(help: ArgumentHelp("How long one boot may take.", valueName: "seconds"))
     var timeout = GuestOptions().timeout
 
-    @Option(help: "The emulator.", completion: .file())
-    var qemu = GuestOptions().emulator
+    @Option(help: "The emulator (qemu-system-x86_64).", completion: .file())
+    var qemu: String?
 
     @Flag(help: "Print JSON.")
     var json = false
@@ -146,7 +146,7 @@ struct EvaluateAttack: AsyncParsableCommand {
         guard PermutedImage.isPermuted(stock) else {
             let analysis = try attempt { () throws(RewriteError) in try KernelAnalysis.of(stock) }
             let attack = try attack(stock, analysis, nil)
-            let expectation = GuestExpectation.of(stock, analysis)
+            let expectation = try GuestExpectation.of(stock, analysis)
             return try await run(attack) { expectation }
         }
         let permuted = try attempt { [image] () throws(RewriteError) in try PermutedImage.open(image) }

@@ -21,28 +21,32 @@ extension GuestExpectation {
         for page in 0..<analysis.map.pageCount {
             pages.append(permuted.contents(of: page, analysis.map, original: original))
         }
-        return of(path, permuted.table, analysis, original, pages)
+        return try of(path, permuted.table, analysis, original, pages)
     }
 
     /// Of an image that is not permuted.
-    static func of(_ stock: borrowing KernelImage, _ analysis: KernelAnalysis) -> GuestExpectation {
+    static func of(_ stock: borrowing KernelImage, _ analysis: KernelAnalysis) throws -> GuestExpectation {
         let identity = TranslationTable(
             Permutation(identity: analysis.map.pageCount), virtualBase: analysis.map.virtualBase,
             physicalBase: analysis.map.physicalBase)
         let pages = (0..<analysis.map.pageCount).map { analysis.map.contents(of: $0, in: stock) }
-        return of(stock.path, identity, analysis, stock, pages)
+        return try of(stock.path, identity, analysis, stock, pages)
     }
 
     private static func of(
         _ path: String, _ table: TranslationTable, _ analysis: KernelAnalysis, _ original: borrowing KernelImage,
         _ pages: [[UInt8]]
-    ) -> GuestExpectation {
+    ) throws -> GuestExpectation {
         let isLinux = analysis.release != nil
+        guard let machine = GuestMachine(rawValue: analysis.architecture.name) else {
+            throw CommandFailure.input("\(path): kperm has no machine for \(analysis.architecture.name)")
+        }
         return GuestExpectation(
             kernelPath: path, table: table, topLevelPageTable: analysis.rootTable, stubEnd: analysis.stubEnd,
             pages: analysis.pageKinds, contents: { pages[$0.index] },
             mayDifferAtStub: analysis.startWrites(in: original),
             patchSites: analysis.patchSites(in: original),
-            userspace: isLinux ? .linux(release: analysis.release) : .selfChecking, protectsItself: isLinux)
+            userspace: isLinux ? .linux(release: analysis.release) : .selfChecking, protectsItself: isLinux,
+            machine: machine)
     }
 }

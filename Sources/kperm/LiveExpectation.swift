@@ -63,7 +63,7 @@ struct LiveExpectation: Sendable {
         if slide != 0 { relocations.apply(slide, to: &memory, linkedAt: map.virtualBase) }
         return GuestExpectation(
             kernelPath: path, table: table,
-            topLevelPageTable: table.physicalBase + (analysis.rootTable - map.physicalBase),
+            topLevelPageTable: analysis.rootTable.map { table.physicalBase + ($0 - map.physicalBase) },
             stubEnd: analysis.stubEnd + slide, pages: analysis.pageKinds,
             contents: { [memory] page in Array(memory[page.index * pageSize..<(page.index + 1) * pageSize]) },
             mayDifferAtStub: moved(startWrites), patchSites: moved(patchSites),

@@ -47,7 +47,7 @@ private func attackOnce(
 ) async throws(GuestError) -> AttackResult {
     let start = ContinuousClock.now
     let deadline = start + .seconds(options.timeout)
-    let emulator = try findProgram(options.emulator)
+    let emulator = try findProgram(options.emulator ?? expectation.machine.emulator)
     guard unsafe access(expectation.kernelPath, R_OK) == 0 else {
         throw .system(operation: "read", path: expectation.kernelPath, errno: errno)
     }

@@ -8,12 +8,6 @@
 enum Rules {
     // MARK: Page classes
 
-    struct ClassRule: Sendable {
-        let name: String
-        let start: String
-        let end: String
-    }
-
     /// Sets of pages that the kernel frees, protects or reserves as a whole.
     static let classes = [
         ClassRule(name: "text", start: "_text", end: "_etext"),
@@ -22,12 +16,6 @@ enum Rules {
         ClassRule(name: "init", start: "__init_begin", end: "__init_end"),
         ClassRule(name: "bss", start: "__bss_start", end: "__bss_stop"),
     ]
-
-    struct ExclusionRule: Sendable {
-        let start: String
-        let end: String
-        let reason: String
-    }
 
     /// Pages that stay by nature and that no percentage counts.
     static let exclusions = [

@@ -34,7 +34,7 @@ enum X86_64 {
             try PageMap(image, from: start, to: end)
         }
         let index = table.index(over: map.virtualRange)
-        let pages = try PageClasses(map, symbols)
+        let pages = try PageClasses(map, symbols, Rules.classes, Rules.exclusions)
         let data = DataObjects(
             index, table, image, largest: Rules.largestUnnamed, largestArray: Rules.largestArray,
             largestStack: Rules.largestStack)
@@ -47,7 +47,7 @@ enum X86_64 {
         }
         let found = early.pins + constants.pins + objects(map, symbols, image) + notes(map, image)
         let pins = found.sorted { $0.pages.lowerBound < $1.pages.lowerBound }
-        let banner = banner(map, symbols, image)
+        let banner = KernelBanner(map, symbols, image)
         return KernelAnalysis(
             architecture: .x86, release: banner.release, build: banner.build, map: map, classes: pages.classes,
             exclusions: pages.exclusions, pins: pins, translated: constants.translatedPins,
@@ -96,18 +96,5 @@ enum X86_64 {
                     pages: pages, reason: "ELF notes: a loader reads them from the file",
                     evidence: "note segment at \(segment.virtualAddress)")
         }
-    }
-
-    /// The release and the build in the banner "Linux version RELEASE (…) (…) #BUILD".
-    private static func banner(
-        _ map: PageMap, _ symbols: KernelSymbols, _ image: borrowing KernelImage
-    ) -> (release: String?, build: String?) {
-        guard let banner = symbols.optional("linux_banner"),
-            let bytes = map.bytes(at: banner.address, count: Int(clamping: min(banner.size, 512)), in: image)
-        else { return (nil, nil) }
-        let text = String(decoding: bytes.prefix { $0 != 0 && $0 != 10 }, as: UTF8.self)
-        let words = text.split(separator: " ")
-        guard words.count > 2, words[0] == "Linux" else { return (nil, nil) }
-        return (String(words[2]), text.lastIndex(of: "#").map { String(text[$0...]) })
     }
 }

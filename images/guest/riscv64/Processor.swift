@@ -52,7 +52,7 @@ func checkHarts() -> Verdict {
     let boot = word(at: bootHart())
     let start = Translation().physical(secondaryStart())
     var started: UInt64 = 0
-    for hart: UInt64 in 0..<8 where hart != boot {
+    for hart: UInt64 in 0..<64 where hart != boot {
         if callFirmware(harts, 0, hart, start, 0) == 0 { started += 1 }
     }
     for _ in 0..<100_000_000 {

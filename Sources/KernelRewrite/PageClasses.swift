@@ -8,14 +8,30 @@ import Addressing
 import KernelImage
 import PagePermutation
 
-/// The page classes and exclusions of an x86-64 kernel.
+/// A set of pages that the kernel frees, protects or reserves as a whole: from one marker to another.
+struct ClassRule: Sendable {
+    let name: String
+    let start: String
+    let end: String
+}
+
+/// Pages that stay by nature and that no percentage counts.
+struct ExclusionRule: Sendable {
+    let start: String
+    let end: String
+    let reason: String
+}
+
+/// The page classes and exclusions of a kernel.
 struct PageClasses {
     let classes: [PageClass]
     let exclusions: [Exclusion]
 
-    init(_ map: PageMap, _ symbols: KernelSymbols) throws(RewriteError) {
+    init(
+        _ map: PageMap, _ symbols: KernelSymbols, _ classRules: [ClassRule], _ exclusionRules: [ExclusionRule] = []
+    ) throws(RewriteError) {
         var owner = [Int?](repeating: nil, count: map.pageCount)
-        for (index, rule) in Rules.classes.enumerated() {
+        for (index, rule) in classRules.enumerated() {
             let start = try symbols.require(rule.start, for: "to find the \(rule.name) pages").address
             let end = try symbols.require(rule.end, for: "to find the \(rule.name) pages").address
             guard start <= end, map.virtualRange.lowerBound <= start, end <= map.virtualRange.upperBound else {
@@ -26,14 +42,14 @@ struct PageClasses {
                 guard owner[page] == nil else {
                     throw .unsupported(
                         file: symbols.file,
-                        "page \(page) is both \(Rules.classes[owner[page] ?? 0].name) and \(rule.name)")
+                        "page \(page) is both \(classRules[owner[page] ?? 0].name) and \(rule.name)")
                 }
                 owner[page] = index
             }
         }
 
         var reasons = [String?](repeating: nil, count: map.pageCount)
-        for rule in Rules.exclusions {
+        for rule in exclusionRules {
             guard let start = symbols.optional(rule.start)?.address, let end = symbols.optional(rule.end)?.address,
                 start < end
             else { continue }
@@ -53,7 +69,7 @@ struct PageClasses {
             if map.entries[page].isGap || owner[page] == nil { reasons[page] = "alignment gap between sections" }
         }
 
-        classes = Rules.classes.enumerated().map { index, rule in
+        classes = classRules.enumerated().map { index, rule in
             PageClass(
                 name: rule.name,
                 ranges: Self.runs(map.pageCount) { owner[$0] == index && reasons[$0] == nil })
