@@ -61,6 +61,33 @@ struct MachineArgumentsTests {
         #expect(try value(of: "-cpu", in: arguments(options)) == "max,la57=off")
     }
 
+    /// A riscv64 kernel has another machine, which starts its firmware by itself, and is asked for narrower modes by words.
+    @Test(arguments: [(nil, ""), (.sv57, ""), (.sv48, " no5lvl"), (.sv39, " no4lvl")] as [(PagingMode?, String)])
+    func machineOfRISCV(mode: PagingMode?, words: String) throws {
+        var expectation = try SyntheticGuest(.riscv).expectation
+        expectation.machine = .virt
+        var options = GuestOptions()
+        options.pagingMode = mode
+        let arguments = Machine.arguments(options, expectation, directory: "/d", console: "/c", ram: "/ram")
+        #expect(try value(of: "-machine", in: arguments) == "virt,memory-backend=ram")
+        #expect(try value(of: "-cpu", in: arguments) == "rv64")
+        #expect(
+            try value(of: "-append", in: arguments) == "console=ttyS0 loglevel=6 printk.devkmsg=on panic=-1" + words)
+        #expect(expectation.machine.emulator == "qemu-system-riscv64")
+    }
+
+    /// Linux gets its initramfs and devices there, too.
+    @Test func linuxOfRISCV() throws {
+        var expectation = try SyntheticGuest(.riscv).expectation
+        expectation.machine = .virt
+        expectation.kernelPath = "/Image"
+        expectation.userspace = .linux(release: nil)
+        let arguments = Machine.arguments(GuestOptions(), expectation, directory: "/d", console: "/c", ram: "/ram")
+        #expect(try value(of: "-kernel", in: arguments) == "/Image")
+        #expect(try value(of: "-initrd", in: arguments) == "/d/initramfs")
+        #expect(arguments.contains("virtio-blk-pci,drive=disk"))
+    }
+
     @Test func flashOfTheFirmware() throws {
         #expect(try !arguments().contains { $0.contains("pflash") })
         var options = GuestOptions()

@@ -87,6 +87,40 @@ struct MachineTextTests {
         #expect(registers.last?.pagingLevels == 4)
     }
 
+    /// The mode, and the frame of the root table without the address-space number; vsatp is a guest's guest's.
+    @Test func translationOfEachHart() {
+        let text = """
+
+            CPU#0\r
+             pc       ffffffff800002c0\r
+             satp     a000000000080260\r
+             vsatp    8000000000011111\r
+
+            CPU#1\r
+             satp     9001234000080261\r
+
+            CPU#2\r
+             satp     8000000000080262\r
+
+            CPU#3\r
+             satp     0000000000000000\r
+             x0/zero  0000000000000000 x1/ra    ffffffff800002c0\r
+            """
+        let registers = TranslationRegister.parse(text)
+        #expect(registers.map(\.cpu) == [0, 1, 2, 3])
+        let tables = registers.map(\.tables)
+        #expect(tables.map { $0?.levels } == [5, 4, 3, nil])
+        #expect(tables.prefix(3).map { $0?.root.rawValue } == [0x8026_0000, 0x8026_1000, 0x8026_2000])
+        #expect(tables.allSatisfy { $0 == nil || $0?.format == .riscv })
+        #expect(ControlRegisters.parse(text).allSatisfy { $0.cr3 == 0 })
+        #expect(TranslationRegister.parse("CPU#0\r\nCR3=0000000005b1e801 CR4=00751ef0\r\n").isEmpty)
+    }
+
+    /// Modes that are reserved translate nothing that kperm could follow.
+    @Test(arguments: [1, 7, 11, 15] as [UInt64]) func reservedModes(mode: UInt64) {
+        #expect(TranslationRegister(cpu: 0, value: mode << 60 | 0x80260).tables == nil)
+    }
+
     @Test func debuggerPackets() {
         #expect(debuggerFrame("?") == "$?#3f")
         #expect(debuggerFrame("OK") == "$OK#9a")

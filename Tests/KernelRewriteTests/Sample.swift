@@ -28,6 +28,14 @@ enum Sample {
 
     static var path: String { get throws { try built.get()["sample-x86_64"] } }
 
+    private static let builtRISCV64 = Result {
+        let directory = try built.get()
+        try runTool("\(checkout)/images/guest/build", directory.path, "riscv64")
+        return directory["sample-riscv64"]
+    }
+
+    static var riscv64: String { get throws { try builtRISCV64.get() } }
+
     static var withoutRelocations: String { get throws { try built.get()["without-relocations"] } }
 
     /// A copy with other bytes at a symbol.
