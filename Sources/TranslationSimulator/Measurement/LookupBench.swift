@@ -210,7 +210,7 @@ public struct LookupBench {
 }
 
 /// A strategy in its turns.
-private final class Contestant {
+final class Contestant {
     /// A turn that took so many ticks ends early: some ten milliseconds.
     private static let longTurn: UInt64 = 30_000_000
 
