@@ -98,7 +98,7 @@ public struct AuditSubject: Sendable {
     ///
     /// - Throws: `RewriteError` when the kernel is not one that kperm knows, or has no symbols.
     public static func kernel(_ image: borrowing KernelImage) throws(RewriteError) -> AuditSubject {
-        let analysis = try KernelAnalysis.of(image)
+        let analysis = try KernelAnalysis.ofRunnable(image)
         guard image.header.machine == 62 else {
             throw .unsupported(
                 file: image.path,

@@ -49,6 +49,21 @@ public struct Segment: Equatable, Sendable {
         self.memorySize = memorySize
         self.alignment = alignment
     }
+
+    /// Itself, or, where it is loaded to the middle of a page, what is in that page, and the rest.
+    public var pagePieces: [Segment] {
+        let room = UInt64(pageSize - physicalAddress.offsetInPage)
+        guard type == Segment.load, physicalAddress.offsetInPage != 0, memorySize > room else { return [self] }
+        var (head, rest) = (self, self)
+        head.memorySize = room
+        head.fileSize = min(fileSize, room)
+        rest.memorySize -= room
+        rest.fileSize -= head.fileSize
+        rest.offset += rest.fileSize > 0 ? room : 0
+        rest.virtualAddress = virtualAddress + room
+        rest.physicalAddress = physicalAddress + room
+        return [head, rest]
+    }
 }
 
 /// A section header.

@@ -17,6 +17,8 @@ public struct PageMap: Sendable {
         public var fileBytes: Int = 0
         /// The load segment that holds the page; -1 in an alignment gap.
         public var segment: Int = -1
+        /// Whether several load segments have bytes in the page (32-bit kernels only); such a page is a gap besides.
+        public var isShared = false
 
         public var isGap: Bool { segment < 0 }
     }
@@ -54,7 +56,16 @@ public struct PageMap: Sendable {
             !first.physicalAddress.rawValue.addingReportingOverflow(byteCount).overflow
         else { throw refuse("the image ends at \(end), where addresses end") }
         var entries = [Entry](repeating: Entry(), count: pageCount)
-        for (index, segment) in loads where segment.memorySize > 0 {
+        let pieces = loads.flatMap { index, segment in
+            (image.header.is64Bit ? [segment] : segment.pagePieces).map { (index, $0) }
+        }
+        for (_, piece) in pieces where piece.memorySize > 0 && piece.physicalAddress.offsetInPage != 0 {
+            let distance = piece.physicalAddress.rawValue &- first.physicalAddress.rawValue
+            let page = Int(distance / UInt64(pageSize))
+            if !image.header.is64Bit, page < pageCount { entries[page].isShared = true }
+        }
+        for (index, segment) in pieces where segment.memorySize > 0 {
+            if !image.header.is64Bit, segment.physicalAddress.offsetInPage != 0 { continue }
             guard segment.physicalAddress >= first.physicalAddress,
                 (segment.physicalAddress - first.physicalAddress) % UInt64(pageSize) == 0
             else { throw refuse("load segment \(index) does not begin on a page of the image") }
@@ -66,7 +77,7 @@ public struct PageMap: Sendable {
             guard start < pageCount else {
                 throw refuse("load segment \(index) lies beyond the image, which ends at \(end)")
             }
-            for page in start..<min(start + pages, pageCount) {
+            for page in start..<min(start + pages, pageCount) where !entries[page].isShared {
                 guard entries[page].isGap else { throw refuse("load segments overlap in page \(page)") }
                 let offset = (page - start) * pageSize
                 let firstByte = segment.fileSize > 0 ? Int(segment.offset) : 0

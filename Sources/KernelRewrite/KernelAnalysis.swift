@@ -107,15 +107,26 @@ public struct Architecture: Sendable {
     let patchSites: @Sendable (KernelAnalysis, borrowing KernelImage) -> [Range<VirtualAddress>]
     /// Bytes that the kernel may have written by the end of the stub.
     let startWrites: @Sendable (KernelAnalysis, borrowing KernelImage) -> [Range<VirtualAddress>]
+    var is64Bit = true
+    /// Whether a permuted kernel runs; if not, its pages are moved and nothing else.
+    public var isBootable = true
 
-    public static let all: [Architecture] = [.x86, .riscv64]
+    public static let all: [Architecture] = [.x86, .riscv64, .arm32, .riscv32]
+
+    /// Whether a permuted kernel of an image's architecture runs.
+    ///
+    /// - Throws: `RewriteError.unsupported` when kperm does not know the architecture.
+    public static func isBootable(_ image: borrowing KernelImage) throws(RewriteError) -> Bool {
+        try of(image).isBootable
+    }
 
     /// The architecture of an image.
     ///
     /// - Throws: `RewriteError.unsupported` when kperm does not know it.
     static func of(_ image: borrowing KernelImage) throws(RewriteError) -> Architecture {
         let header = image.header
-        guard let found = all.first(where: { $0.machine == header.machine }), header.is64Bit, header.isLittleEndian
+        guard let found = all.first(where: { $0.machine == header.machine && $0.is64Bit == header.is64Bit }),
+            header.isLittleEndian
         else {
             throw .unsupported(
                 file: image.path,
@@ -146,6 +157,19 @@ extension KernelAnalysis {
     /// - Throws: `RewriteError.unsupported` when the kernel is not one that kperm can permute safely.
     public static func of(_ image: borrowing KernelImage) throws(RewriteError) -> KernelAnalysis {
         try Architecture.of(image).analyse(image)
+    }
+
+    /// Analyses a kernel image that is to be run, or whose code is to be followed.
+    ///
+    /// - Throws: `RewriteError.unsupported` when its pages can be moved in the file and no more (`Architecture.isBootable`).
+    public static func ofRunnable(_ image: borrowing KernelImage) throws(RewriteError) -> KernelAnalysis {
+        let architecture = try Architecture.of(image)
+        guard architecture.isBootable else {
+            throw .unsupported(
+                file: image.path, "a 32-bit kernel (\(architecture.name)): kperm neither boots one nor follows its code"
+            )
+        }
+        return try architecture.analyse(image)
     }
 
     /// What holds for a request: all of it, unless the request leaves pins out.

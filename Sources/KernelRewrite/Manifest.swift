@@ -101,6 +101,8 @@ public struct Manifest: Codable, Equatable, Sendable {
     public let glue: [Constraint]
     /// "off" when pins were left out that only code shows.
     public let audit: String?
+    /// True of a kernel that does not run, as 32-bit ones; absent of others.
+    public let unbootable: Bool?
     public let patches: [Patch]
     /// Bytes of the original file that moved pages cover (`contents` only).
     public let displaced: [Displaced]
@@ -119,6 +121,7 @@ public struct Manifest: Codable, Equatable, Sendable {
         pins = plan.request.pins.map { Constraint($0) }
         glue = plan.request.glue.map { Constraint($0) }
         audit = plan.request.leavesOutTranslated ? "off" : nil
+        unbootable = plan.analysis.architecture.isBootable ? nil : true
         patches = ([header] + plan.changes).map {
             Patch(
                 offset: $0.fileOffset, address: $0.address?.rawValue, before: $0.before.hexadecimal,

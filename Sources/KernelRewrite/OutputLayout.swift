@@ -90,8 +90,9 @@ struct OutputLayout {
         let forward = plan.permutation.forward
         var out: [Segment] = []
         out.reserveCapacity(map.pageCount + image.segments.count)
-        for segment in image.segments {
-            guard segment.type == Segment.load, segment.memorySize > 0 else {
+        for segment in image.segments.flatMap(\.pagePieces) {
+            // What shares a page with others stays with them.
+            guard segment.type == Segment.load, segment.memorySize > 0, segment.physicalAddress.offsetInPage == 0 else {
                 out.append(segment)
                 continue
             }

@@ -80,7 +80,7 @@ struct PageClasses {
     }
 
     /// The runs of pages for which `belongs` holds.
-    private static func runs(_ count: Int, _ belongs: (Int) -> Bool) -> [Range<Int>] {
+    static func runs(_ count: Int, _ belongs: (Int) -> Bool) -> [Range<Int>] {
         var runs: [Range<Int>] = []
         var start: Int?
         for page in 0...count {

@@ -31,6 +31,9 @@ public struct PhysicalMemory: Sendable {
         }
     }
 
+    /// Where the last segment begins.
+    var last: PhysicalAddress? { pieces.last?.range.lowerBound }
+
     /// Where the page-aligned frame at `address` lies in the file, and how many of its 4096 bytes are there (the
     /// rest is zero); nil when no one segment loads the frame.
     func frame(at address: PhysicalAddress) -> (fileOffset: Int, fileBytes: Int)? {

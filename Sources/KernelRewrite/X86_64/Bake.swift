@@ -47,7 +47,7 @@ enum Bake {
     }
 
     /// The first page behind everything that is loaded.
-    private static func placeBehind(_ image: borrowing KernelImage) throws(RewriteError) -> PhysicalAddress {
+    static func placeBehind(_ image: borrowing KernelImage) throws(RewriteError) -> PhysicalAddress {
         let ends = image.segments.filter { $0.type == Segment.load }.map { $0.physicalAddress + $0.memorySize }
         guard let last = ends.max(), let rounded = last.rawValue.roundedUp(to: UInt64(pageSize)) else {
             throw .unsupported(file: image.path, "no load segments")

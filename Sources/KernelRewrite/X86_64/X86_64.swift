@@ -87,7 +87,7 @@ enum X86_64 {
     }
 
     /// The pages of ELF notes, which a loader reads from the file.
-    private static func notes(_ map: PageMap, _ image: borrowing KernelImage) -> [Pin] {
+    static func notes(_ map: PageMap, _ image: borrowing KernelImage) -> [Pin] {
         image.segments.filter { $0.type == Segment.note && $0.fileSize > 0 }.compactMap { segment in
             let pages = map.pages(of: segment.virtualAddress..<segment.virtualAddress + segment.fileSize)
             return pages.isEmpty
