@@ -118,5 +118,16 @@ public struct Plot: Sendable {
     let series: [Series]
 
     /// The most series that can be told apart.
-    static let mostSeries = 8
+    public static let mostSeries = 8
+}
+
+extension Plot {
+    /// Points without limits, joined by lines; axes linear. Labels and names must be plain ASCII without quotes.
+    public init(title: String, xLabel: String, yLabel: String, series: [[(x: Double, y: Double)]]) {
+        self.init(
+            title: title, xLabel: xLabel, yLabel: yLabel, hasMarks: true,
+            series: series.enumerated().map { number, points in
+                Series(number: number, points: points.map { Point($0.x, $0.y) })
+            })
+    }
 }

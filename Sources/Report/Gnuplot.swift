@@ -22,6 +22,22 @@ public enum Gnuplot {
         try embedded(await run(script(plot)), name: name)
     }
 
+    /// Draws a plot as a file of its own, with its legend and in the colours of a light page.
+    ///
+    /// - Parameter legend: the names of the series.
+    /// - Throws: `PlotError` when gnuplot is not there or fails.
+    public static func picture(_ plot: Plot, legend: [String]) async throws(PlotError) -> String {
+        var text = script(plot, legend: legend)
+        let colours = ["#2a78d6", "#d9601f", "#14906a", "#b98100", "#c2508a", "#4a3aa7", "#7a6a53", "#cf3a39"]
+        for (placeholder, colour) in zip(colours.indices.map(Self.colour), colours) {
+            text.replace(placeholder, with: colour)
+        }
+        for (placeholder, colour) in [(ink, "#5c5b57"), (grid, "#e5e3dd"), (axis, "#c9c7c0")] {
+            text.replace(placeholder, with: colour)
+        }
+        return try await run(text)
+    }
+
     /// Sees whether there is a gnuplot, before anything takes long.
     ///
     /// - Throws: `PlotError` when there is none.
@@ -52,13 +68,14 @@ public enum Gnuplot {
     /// Filled marks that differ in form.
     private static let marks = [7, 5, 9, 11, 13, 15, 6, 4]
 
-    static func script(_ plot: Plot) -> String {
+    static func script(_ plot: Plot, legend: [String] = []) -> String {
         func list(_ marks: [(name: String, place: Double)]) -> String {
             "(" + marks.map { "'\($0.name)' \($0.place)" }.joined(separator: ", ") + ")"
         }
         var lines = [
             "set terminal svg size \(plot.hasMarks ? "440,290" : "440,270") dynamic noenhanced font 'sans-serif,11'",
-            "set encoding utf8", "set key off", "set samples 2", "set border 3 lc rgb '\(axis)' lw 0.8",
+            "set encoding utf8", legend.isEmpty ? "set key off" : "set key top right textcolor rgb '\(ink)'",
+            "set samples 2", "set border 3 lc rgb '\(axis)' lw 0.8",
             "set tics nomirror out scale 0.6,0.3 textcolor rgb '\(ink)'",
             "set grid ytics \(plot.logarithmicX == nil ? "" : "xtics ")lt 1 lw 0.7 lc rgb '\(grid)'",
             "set xlabel '\(plot.xLabel)' textcolor rgb '\(ink)'", "set ylabel '\(plot.yLabel)' textcolor rgb '\(ink)'",
@@ -82,7 +99,8 @@ public enum Gnuplot {
             let colour = "lc rgb '\(colour(series.number))'"
             if plot.hasMarks {
                 let mark = marks[series.number % marks.count]
-                return "$s\(index) using 1:2:3:4 with yerrorlines lw 1.6 pt \(mark) ps 0.55 \(colour)"
+                let title = index < legend.count ? " title '\(legend[index])'" : ""
+                return "$s\(index) using 1:2:3:4 with yerrorlines lw 1.6 pt \(mark) ps 0.55 \(colour)\(title)"
             }
             return "$s\(index) using 1:2 with lines lw 2.2 dt \(series.number < 4 ? 1 : 2) \(colour)"
         }

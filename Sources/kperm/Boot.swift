@@ -158,11 +158,14 @@ struct Boot: AsyncParsableCommand {
             guard `repeat` == nil else {
                 throw CommandFailure.input("\(image): not permuted: --repeat draws anew what kperm permute made")
             }
-            let analysis = try attempt { () throws(RewriteError) in try KernelAnalysis.of(stock) }
+            let analysis = try attempt { () throws(RewriteError) in try KernelAnalysis.ofRunnable(stock) }
             try await check([try .of(stock, analysis)])
             return
         }
         let permuted = try attempt { [image] () throws(RewriteError) in try PermutedImage.open(image) }
+        guard permuted.manifest.unbootable != true else {
+            throw CommandFailure.input("\(image): made with --unbootable: nothing in this kernel reads its table")
+        }
         let original = try attempt { () throws(RewriteError) in try permuted.original() }
         guard let count = `repeat` else {
             try await check([.of(image, permuted, original)])

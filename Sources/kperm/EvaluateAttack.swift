@@ -144,14 +144,14 @@ struct EvaluateAttack: AsyncParsableCommand {
         }
         let stock = try openImage(image)
         guard PermutedImage.isPermuted(stock) else {
-            let analysis = try attempt { () throws(RewriteError) in try KernelAnalysis.of(stock) }
+            let analysis = try attempt { () throws(RewriteError) in try KernelAnalysis.ofRunnable(stock) }
             let attack = try attack(stock, analysis, nil)
             let expectation = try GuestExpectation.of(stock, analysis)
             return try await run(attack) { expectation }
         }
         let permuted = try attempt { [image] () throws(RewriteError) in try PermutedImage.open(image) }
         let original = try attempt { () throws(RewriteError) in try permuted.original() }
-        let analysis = try attempt { () throws(RewriteError) in try KernelAnalysis.of(original) }
+        let analysis = try attempt { () throws(RewriteError) in try KernelAnalysis.ofRunnable(original) }
         let request = try attempt { () throws(RewriteError) in try permuted.freshRequest() }
         let problem = try attempt { () throws(RewriteError) in try analysis.problem(request) }
         let scratch = try Scratch()
@@ -187,7 +187,7 @@ struct EvaluateAttack: AsyncParsableCommand {
             return try await run(attack) { expectation }
         }
         let stock = try attempt { () throws(RewriteError) in try CompressedKernel.open(original) }
-        let analysis = try attempt { () throws(RewriteError) in try KernelAnalysis.of(stock.kernel) }
+        let analysis = try attempt { () throws(RewriteError) in try KernelAnalysis.ofRunnable(stock.kernel) }
         guard analysis.build == live.analysis.build, analysis.release == live.analysis.release,
             analysis.map.virtualRange == live.analysis.map.virtualRange
         else { throw CommandFailure.input("\(original): not the kernel that \(image) was made of") }

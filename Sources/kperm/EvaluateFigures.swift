@@ -122,6 +122,9 @@ struct EvaluateFigures: ParsableCommand {
             throw CommandFailure.input("--leaks \(leaked): no class has more than \(most) places to know")
         }
         if gadgets {
+            guard subject.analysis.architecture.isBootable else {
+                throw CommandFailure.input("\(image): --gadgets: the code of a 32-bit kernel is not read")
+            }
             progress("\(image): counting gadgets")
             report.gadgets = subject.gadgets()
         }

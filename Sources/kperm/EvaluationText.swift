@@ -27,7 +27,7 @@ extension EvaluationReport {
         }
         guard let played else { return }
         Swift.print("played:")
-        Self.table(
+        printTable(
             ["figure", "computed", "played", "bits apart"],
             played.map {
                 let verdict = $0.agrees ? "" : " WRONG"
@@ -37,7 +37,7 @@ extension EvaluationReport {
 
     private func printClasses() {
         Swift.print("classes (one page's place; guesses on average):")
-        Self.table(
+        printTable(
             ["class", "pages", "move", "candidates", "bits", "min-entropy", "joint bits", "guesses", "fresh order"],
             classes.map {
                 [
@@ -51,7 +51,7 @@ extension EvaluationReport {
     private func printTargets() {
         Swift.print("targets (the attacker knows where the image begins):")
         let guesses = targets.first?.chances.map(\.guesses) ?? []
-        Self.table(
+        printTable(
             ["target", "class", "candidates", "bits", "+ KASLR"] + guesses.map { "P(\($0))" }
                 + (guesses.last.map { ["P(\($0)), fresh order"] } ?? []),
             targets.map { target in
@@ -70,13 +70,13 @@ extension EvaluationReport {
     private func printLosses() {
         Swift.print("bits of one page's place, with one demand after the other:")
         let names = classes.filter { $0.candidates > 1 }.map(\.name)
-        Self.table(
+        printTable(
             ["demand"] + names + ["joint bits"],
             demands.map { demand in
                 [demand.demand] + names.map { (demand.targetBits[$0] ?? 0).text(2) } + [demand.jointBits.text(0)]
             })
         Swift.print("after leaks of pages of the class (a page that leaked itself has 0 bits):")
-        Self.table(
+        printTable(
             ["class", "leaked", "bits of others", "P(target leaked)", "joint bits"],
             leaks.flatMap { one in
                 one.leaks.map {
@@ -87,7 +87,7 @@ extension EvaluationReport {
                 }
             })
         Swift.print("for somebody who reads physical memory and knows the image:")
-        Self.table(
+        printTable(
             ["class", "unique", "alike", "not in the file", "bits after reading all", "reads to find a page"],
             fingerprints.filter { $0.readsToFind > 0 }.map {
                 [
@@ -104,7 +104,7 @@ extension EvaluationReport {
             (.blindWrite, "blind write"), (.deviceWrite, "DMA write"), (.readWrite, "read+write"),
             (.linearAlias, "linear alias"), (.rowhammer, "Rowhammer"), (.virtualLeak, "virtual leak"),
         ]
-        Self.table(
+        printTable(
             ["defence"] + threats.map(\.1) + ["after a leak"],
             comparison.map { row in
                 [row.defence] + threats.map { row.bits?[$0.0.rawValue]?.text(2) ?? "?" }
@@ -115,7 +115,7 @@ extension EvaluationReport {
 
     private func printStructure(_ structure: [ClassStructure]) {
         Swift.print("what the order kept of the linear one (and what a random one keeps on average):")
-        Self.table(
+        printTable(
             ["class", "own frames", "neighbours", "longest run", "runs of that length"],
             structure.filter { $0.granules > 1 }.map {
                 [
@@ -124,31 +124,5 @@ extension EvaluationReport {
                     $0.expectedRunsOfThatLength.text(6),
                 ]
             })
-    }
-
-    /// Columns as wide as what is in them; the first to the left, numbers to the right.
-    private static func table(_ head: [String], _ rows: [[String]]) {
-        let widths = head.indices.map { column in ([head] + rows).map { $0[column].count }.max() ?? 0 }
-        for row in [head] + rows {
-            let cells = row.enumerated().map { column, text in
-                let space = String(repeating: " ", count: widths[column] - text.count)
-                return column == 0 ? text + space : space + text
-            }
-            var line = "  " + cells.joined(separator: "  ")
-            while line.last == " " { line.removeLast() }
-            Swift.print(line)
-        }
-    }
-}
-
-extension Double {
-    /// With so many decimals.
-    fileprivate func text(_ decimals: Int) -> String {
-        guard isFinite else { return "none" }
-        let scale = (0..<decimals).reduce(1.0) { scale, _ in scale * 10 }
-        let digits = String(Int((self * scale).rounded().magnitude))
-        let padded = String(repeating: "0", count: max(decimals + 1 - digits.count, 0)) + digits
-        let whole = (self < 0 ? "-" : "") + padded.dropLast(decimals)
-        return decimals == 0 ? whole : "\(whole).\(padded.suffix(decimals))"
     }
 }

@@ -49,6 +49,9 @@ struct Permute: ParsableCommand {
             --constraints takes what `kperm audit IMAGE --json` prints, or its `constraints` alone: lists `pins` and \
             `glue` of objects whose `pages` say what --pin and --glue would.
 
+            A 32-bit vmlinux (Arm, RISC-V) needs --unbootable: its pages move and the table lies behind them, but \
+            nothing in the kernel reads it. verify, restore, translate and table work on it, boot refuses it.
+
             Pages can be named as SYMBOL, SYMBOL+OFFSET, 0xADDRESS, FROM..TO, page:N or page:N-M.
 
               kperm permute /boot/vmlinuz-6.1.0-50-amd64 -o vmlinuz.kperm
@@ -56,6 +59,7 @@ struct Permute: ParsableCommand {
               kperm permute vmlinux -o out --encoding contents --granule 16K
               kperm permute vmlinux -o out --pin my_table --glue dma_buffer --dry-run
               kperm permute vmlinuz -o vmlinuz.kperm --audit full
+              kperm permute vmlinux-armhf -o out --unbootable
             """)
 
     @Argument(help: "The kernel image: a vmlinuz, or an ELF vmlinux with symbols.", completion: .file())
@@ -102,6 +106,9 @@ struct Permute: ParsableCommand {
 
     @Option(help: "The certificate of --sign-key (PEM).", completion: .file())
     var signCert: String?
+
+    @Flag(help: "Permute a kernel that will not boot: a 32-bit one (ELF32).")
+    var unbootable = false
 
     @Flag(help: "Print the plan, every change with its reason, and write nothing.")
     var dryRun = false
@@ -165,6 +172,7 @@ struct Permute: ParsableCommand {
         guard !PermutedImage.isPermuted(image) else {
             throw CommandFailure.input("\(image.path): already permuted; kperm restore gives the original back")
         }
+        try checkBootable(image)
         let request = try request(for: image, seedSource)
         let seed = try makeSeed()
         let plan = try attempt { () throws(RewriteError) in try RewritePlan.draw(image, request, seed: seed) }
@@ -182,7 +190,28 @@ struct Permute: ParsableCommand {
         }
     }
 
+    /// An image that does not boot is made on demand only, and with nothing asked for that it cannot have.
+    private func checkBootable(_ image: borrowing KernelImage) throws {
+        let isBootable = try attempt { () throws(RewriteError) in try Architecture.isBootable(image) }
+        if isBootable, unbootable {
+            throw CommandFailure.input("\(image.path): boots when it is permuted: leave --unbootable out")
+        }
+        guard !isBootable else { return }
+        guard unbootable else {
+            throw CommandFailure.input(
+                "\(image.path): a 32-bit kernel does not boot when its pages are moved: --unbootable writes it all the "
+                    + "same, to be verified, restored and looked at")
+        }
+        guard audit == .constants else {
+            throw CommandFailure.input(
+                "\(image.path): --audit \(audit.rawValue): the code of a 32-bit kernel is not followed")
+        }
+    }
+
     private func permuteCompressed() throws {
+        guard !unbootable else {
+            throw CommandFailure.input("\(image): boots when it is permuted: leave --unbootable out")
+        }
         guard encoding == nil else {
             throw CommandFailure.input(
                 "\(image): --encoding is for a vmlinux; a vmlinuz moves its pages while it starts")

@@ -7,7 +7,7 @@ import Testing
 
 struct UsageTests {
     private static let subcommands = [
-        "inspect", "permute", "verify", "restore", "translate", "table", "boot", "bench", "report",
+        "inspect", "permute", "verify", "restore", "translate", "table", "boot", "bench", "layout", "report",
     ]
 
     @Test(arguments: [[]] + subcommands.map { [$0] }) func help(subcommand: [String]) async throws {

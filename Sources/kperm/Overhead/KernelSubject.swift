@@ -56,7 +56,7 @@ struct KernelSubject {
             guard !PermutedImage.isPermuted(image) else {
                 throw CommandFailure.input("\(path): already permuted; give the original")
             }
-            let analysis = try attempt { () throws(RewriteError) in try KernelAnalysis.of(image) }
+            let analysis = try attempt { () throws(RewriteError) in try KernelAnalysis.ofRunnable(image) }
             self.analysis = analysis
             images = try Self.deltas(image, seeds)
             buildID = Self.buildID(of: image)
