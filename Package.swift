@@ -41,6 +41,7 @@ let package = Package(
 
         .target(name: "CBenchmark"),
         .target(name: "Addressing", swiftSettings: settings),
+        .target(name: "AddressSpaces", swiftSettings: settings),
         .target(name: "KernelImage", dependencies: ["CELF", "CDW", "CCodecs", "Addressing"], swiftSettings: settings),
         .target(name: "SecureRandom", dependencies: ["CSodium"], swiftSettings: settings),
         .target(name: "Disassembly", dependencies: ["Addressing", "CCapstone"], swiftSettings: settings),
@@ -69,12 +70,13 @@ let package = Package(
         .executableTarget(
             name: "kperm",
             dependencies: [
-                "Addressing", "CLinux", "KernelImage", "SecureRandom", "Disassembly", "PagePermutation",
-                "KernelRewrite", "GuestCheck", "HazardAudit", "TranslationSimulator", "SecurityEvaluation", "Report",
+                "Addressing", "AddressSpaces", "CLinux", "KernelImage", "SecureRandom", "Disassembly",
+                "PagePermutation", "KernelRewrite", "GuestCheck", "HazardAudit", "TranslationSimulator", "SecurityEvaluation", "Report",
                 argumentParser, subprocess,
             ],
             swiftSettings: settings),
 
+        .testTarget(name: "AddressSpacesTests", dependencies: ["AddressSpaces"], swiftSettings: settings),
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: settings),
         .testTarget(
             name: "KernelImageTests", dependencies: ["Addressing", "KernelImage", "TestSupport", subprocess],
@@ -110,7 +112,7 @@ let package = Package(
             name: "GuestCheckTests", dependencies: ["Addressing", "GuestCheck", "PagePermutation", "TestSupport"],
             swiftSettings: settings),
         .testTarget(
-            name: "CommandTests", dependencies: ["kperm", "Report", "TranslationSimulator", subprocess],
+            name: "CommandTests", dependencies: ["kperm", "Report", "TestSupport", "TranslationSimulator", subprocess],
             swiftSettings: settings),
     ]
 )

@@ -28,7 +28,7 @@ struct Kperm: ParsableCommand {
         version: "kperm \(kpermVersion)",
         subcommands: [
             Inspect.self, Permute.self, Audit.self, Verify.self, Restore.self, Translate.self, Table.self, Boot.self,
-            Simulate.self, Bench.self, Evaluate.self, ReportCommand.self,
+            Simulate.self, Bench.self, Evaluate.self, LayoutCommand.self, ReportCommand.self,
         ])
 }
 
@@ -41,6 +41,7 @@ enum Entry {
             if let boot = command as? Boot { wait(for: boot) }
             if let attack = command as? EvaluateAttack { wait(for: attack) }
             if let overhead = command as? ReportOverhead { wait(for: overhead) }
+            if let layout = command as? LayoutCommand { wait(for: layout) }
             try command.run()
             finish(0)
         } catch {
