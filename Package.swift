@@ -65,7 +65,7 @@ let package = Package(
             name: "SecurityEvaluation", dependencies: ["Addressing", "Disassembly", "PagePermutation", "SecureRandom"],
             swiftSettings: settings),
         .target(
-            name: "GuestCheck", dependencies: ["CArchive", "Addressing", "PagePermutation", subprocess],
+            name: "GuestCheck", dependencies: ["CArchive", "CLinux", "Addressing", "PagePermutation", subprocess],
             swiftSettings: settings),
         .executableTarget(
             name: "kperm",

@@ -37,6 +37,12 @@ func writeFile(_ path: String, _ bytes: [UInt8]) throws(GuestError) {
     }
 }
 
+/// Makes a file for somebody who would leave it to the mask who may read it: a console shows the kernel's command line,
+/// where a seed may be. One that is there stays as it is.
+func makePrivate(_ path: String) throws(GuestError) {
+    if !fileExists(path) { try writeFile(path, []) }
+}
+
 func fileExists(_ path: String) -> Bool { unsafe access(path, F_OK) == 0 }
 
 func environment(_ name: String) -> String? {

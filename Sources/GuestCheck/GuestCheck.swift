@@ -52,6 +52,7 @@ public func checkGuest(
                 starting: expectation.kernelPath, initramfs: "\(directory)/initramfs",
                 commandLine: Machine.commandLine(options, expectation))
         }
+        try makePrivate(console)
         progress("starting QEMU")
         var machine = try await Machine(guardian, until: deadline)
         var result = try await judge(

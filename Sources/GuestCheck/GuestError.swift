@@ -17,6 +17,8 @@ public enum GuestError: Error, Equatable, Sendable {
     case notReady(String)
     /// An attack that cannot be tried, or a guest that it cannot be tried on.
     case unfit(String)
+    /// What a guest exposes cannot be told.
+    case exposure(String)
     /// A system call failed.
     case system(operation: String, path: String, errno: Int32)
     /// The task was cancelled.
@@ -35,6 +37,7 @@ extension GuestError: CustomStringConvertible {
         case .modules(let path, let problem): "\(path): \(problem)"
         case .notReady(let why): "the guest never was ready to be attacked: \(why)"
         case .unfit(let why): "no attack: \(why)"
+        case .exposure(let why): "not judged what the guest exposes: \(why)"
         case .system(let operation, let path, let code): "\(path): cannot \(operation): \(describe(errno: code))"
         case .cancelled: "cancelled"
         }

@@ -7,6 +7,7 @@
 // first megabyte.
 
 import Addressing
+import CLinux
 import Glibc
 
 /// Where QEMU puts the RAM file in the guest's physical address space.
@@ -19,6 +20,15 @@ struct MemoryMap: Equatable {
     var pieces: [Piece]
 
     init(pieces: [Piece]) { self.pieces = pieces }
+
+    /// The guest physical address of an offset in the RAM file, or nil where the guest has none.
+    func address(ofOffset offset: Int) -> PhysicalAddress? {
+        for piece in pieces where UInt64(offset) >= piece.offset {
+            let address = piece.guest.lowerBound + (UInt64(offset) - piece.offset)
+            if piece.guest.contains(address) { return PhysicalAddress(address) }
+        }
+        return nil
+    }
 
     /// Reads the flat view of the address space "memory" out of `info mtree -f`.
     init(parsing text: String, block: String) {
@@ -119,18 +129,41 @@ struct MemoryMap: Equatable {
         return unsafe [UInt8](UnsafeRawBufferPointer(start: base + offset, count: count))
     }
 
-    /// Offsets in the RAM file of the pages that begin with `word` (not zero). Its holes are left out, because to read
-    /// them through the mapping is to fill them.
-    func pages(beginningWith word: UInt64) -> [Int] {
-        var found: [Int] = []
+    /// The parts of the RAM file that something was written to. Its holes are left out, because to read them through the
+    /// mapping is to fill them.
+    private var written: [Range<Int>] {
+        var found: [Range<Int>] = []
         var end = 0
         while end < size {
             let start = lseek(descriptor, end, Self.seekData)
             guard start >= 0 else { break }
             let hole = lseek(descriptor, start, Self.seekHole)
             end = hole > start ? min(hole, size) : size
-            for offset in stride(from: start & ~(pageSize - 1), to: end, by: pageSize) {
+            found.append(start..<end)
+        }
+        return found
+    }
+
+    /// Offsets in the RAM file of the pages that begin with `word` (not zero).
+    func pages(beginningWith word: UInt64) -> [Int] {
+        var found: [Int] = []
+        for part in written {
+            for offset in stride(from: part.lowerBound & ~(pageSize - 1), to: part.upperBound, by: pageSize) {
                 if unsafe base.load(fromByteOffset: offset, as: UInt64.self) == word { found.append(offset) }
+            }
+        }
+        return found
+    }
+
+    /// Offsets in the RAM file at which `bytes` (not empty) begin.
+    func offsets(of bytes: [UInt8]) -> [Int] {
+        var found: [Int] = []
+        for part in written {
+            var start = part.lowerBound
+            while let place = unsafe memmem(base + start, part.upperBound - start, bytes, bytes.count) {
+                let offset = unsafe UnsafeRawPointer(base).distance(to: UnsafeRawPointer(place))
+                found.append(offset)
+                start = offset + 1
             }
         }
         return found

@@ -35,6 +35,8 @@ public struct GuestOptions: Sendable {
 
     /// It only lies there to be attacked: it has no devices, and a boot stub does not wait.
     var isVictim = false
+    /// Where what the guest writes to its second serial port goes, if it has one.
+    var secondSerialPort: String?
 
     public init() {}
 }

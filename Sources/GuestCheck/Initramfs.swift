@@ -64,6 +64,7 @@ import Glibc
         let image = try Initramfs(path: path)
         try image.addSystem(busybox: busybox, script: script)
         try image.add("bin/probe", S_IFREG | 0o755, ProbeHelper.bytes)
+        try image.add("bin/expose", S_IFREG | 0o755, ExposeHelper.bytes)
         var orders = onDemand.mapValues { $0.map { "\($0.name)\n" }.joined() }
         if !modules.isEmpty { orders[""] = modules.map { "\($0.name).ko\n" }.joined() }
         for (name, order) in orders.sorted(by: { $0.key < $1.key }) {

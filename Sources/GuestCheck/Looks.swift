@@ -28,10 +28,6 @@ private struct Findings {
 extension GuestExpectation {
     private func address(of page: Int) -> VirtualAddress { table.virtualBase + UInt64(page * pageSize) }
 
-    private var frames: Range<PhysicalAddress> {
-        table.physicalBase..<table.physicalBase + UInt64(table.pageCount * pageSize)
-    }
-
     /// Just after the stub: every page, every byte.
     func lookAtStub(
         _ tables: PageTables, _ memory: borrowing GuestMemory
@@ -150,24 +146,15 @@ extension GuestExpectation {
             failed: "pages have rights they must not have")
     }
 
-    /// Other addresses of the kernel's that show text or rodata: the linear map above all, wherever it is.
+    /// Other addresses of the kernel's that show text or rodata.
     private func searchAliases(_ tables: PageTables, _ memory: borrowing GuestMemory) -> GuestResult.Check {
-        var findings = Findings()
-        var seen = 0
-        let image = address(of: 0)..<address(of: table.pageCount)
-        for (alias, translation) in tables.kernelMappings(of: frames, in: memory) where !image.contains(alias) {
-            let frame = Int((translation.physical - table.physicalBase) / UInt64(pageSize))
-            let page = Int(table.inverse[frame])
-            guard [.text, .rodata].contains(pages[page]) else { continue }
-            seen += 1
-            if translation.writable || translation.executable {
-                let rights = (translation.writable ? "writable" : "") + (translation.executable ? " executable" : "")
-                findings.add("\(pages[page]) page \(page) (\(address(of: page))) is \(rights) at \(alias)")
-            }
-        }
-        return findings.check(
-            "aliases", passed: "\(seen) other mappings of text and rodata, none writable or executable",
-            failed: "other mappings of text and rodata are writable or executable")
+        let aliases = aliases(tables, memory)
+        return GuestResult.Check(
+            name: "aliases", outcome: aliases.wide == 0 ? .pass : .fail,
+            detail: aliases.wide == 0
+                ? "\(aliases.seen) other mappings of text and rodata, none writable or executable"
+                : "\(aliases.wide) other mappings of text and rodata are writable or executable",
+            examples: aliases.examples)
     }
 }
 

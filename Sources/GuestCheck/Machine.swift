@@ -75,6 +75,9 @@ struct Machine: ~Copyable {
             "-kernel", options.kexecFrom ?? expectation.kernelPath,
             "-append", options.kexecFrom == nil ? commandLine(options, expectation) : words.joined(separator: " "),
         ]
+        if let port = options.secondSerialPort {
+            arguments += ["-chardev", "file,id=second,path=\(escaped(port))", "-serial", "chardev:second"]
+        }
         if !options.exercise.hibernates { arguments.append("-no-reboot") }
         arguments += options.firmware.arguments(directory: directory)
         if options.isVictim {

@@ -20,6 +20,11 @@ extension CompressedKernel {
         return try BootManifest.decode(area.manifest, file: path)
     }
 
+    /// The seed that the tool gave this kernel; nil in one that gathers its own, or that kperm did not make.
+    ///
+    /// - Throws: `RewriteError.unsupported` when it is damaged.
+    public func seed() throws(RewriteError) -> [UInt8]? { try Architecture.of(kernel).readArea(kernel)?.seed }
+
     /// The plan that made this kernel, made again from its original; nil when kperm did not make it.
     ///
     /// - Throws: `RewriteError` when this kernel is damaged, or the original is not one that kperm can permute.

@@ -98,11 +98,11 @@ public struct PermutedImage: ~Copyable {
         return request
     }
 
-    /// Writes the original, bit for bit.
+    /// Writes the original, bit for bit. Who may read this image may read that one.
     ///
     /// - Throws: `RewriteError` when the image is damaged or the file cannot be written.
     public func restore(to path: String) throws(RewriteError) {
-        let output = try OutputFile.create(path, mode: 0o644, notOver: image.file)
+        let output = try OutputFile.create(path, mode: image.file.mode, notOver: image.file)
         try restore(into: output)
         try output.commit()
     }

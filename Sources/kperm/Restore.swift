@@ -8,8 +8,9 @@ struct Restore: ParsableCommand {
         commandName: "restore",
         abstract: "Give back the original of a permuted image, bit for bit.",
         discussion: """
-            Symbols, debug sections and headers come back as they were: `cmp` finds no difference. A vmlinuz is \
-            compressed anew when it is permuted, so it cannot be restored: keep the original.
+            Symbols, debug sections and headers come back as they were: `cmp` finds no difference. Whoever may read the \
+            permuted image may read what is written, and nobody else: the mode is the same (600, as permute leaves it). A \
+            vmlinuz is compressed anew when it is permuted, so it cannot be restored: keep the original.
             """)
 
     @Argument(help: "A permuted image.", completion: .file())

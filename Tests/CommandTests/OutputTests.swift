@@ -75,6 +75,34 @@ struct OutputTests {
         #expect(try place.files == ["out", "permuted-segments", "sample", "table", "text"])
     }
 
+    /// Whatever the user's mask allows, and whatever had the name before.
+    @Test func secretsAreTheirOwnersAlone() async throws {
+        let place = try await Workplace("sample", "permuted-segments")
+        func unmasked(_ words: String) async throws {
+            let script = #"umask 0; exec "$@""#
+            let arguments = ["-c", script, "sh", product] + words.split(separator: " ").map(String.init)
+            let outcome = try await execute("sh", arguments, in: place.path, environment: ["TMPDIR": place.path])
+            try #require(outcome.status == 0, "\(outcome.error)")
+        }
+        for name in ["segments", "contents"] {
+            try await unmasked("permute sample -o \(name) --encoding \(name)")
+            #expect(try place.mode(name) == "600")
+        }
+        for format in ["json", "bin", "c", "asm"] {
+            try place.write([1], to: format)
+            try FileManager.default.setAttributes([.posixPermissions: 0o666], ofItemAtPath: place[format])
+            try await unmasked("table permuted-segments --format \(format) -o \(format)")
+            #expect(try place.mode(format) == "600")
+        }
+    }
+
+    @Test(arguments: [0o600, 0o640, 0o644, 0o400]) func originalIsReadByWhoMayReadTheImage(mode: Int) async throws {
+        let place = try await Workplace("permuted-segments")
+        try FileManager.default.setAttributes([.posixPermissions: mode], ofItemAtPath: place["permuted-segments"])
+        #expect(try await place.kperm("restore", "permuted-segments", "-o", "out").status == 0)
+        #expect(try place.mode("out") == String(mode, radix: 8))
+    }
+
     @Test(arguments: ["segments", "contents"]) func sameSeedSameBytes(encoding: String) async throws {
         let place = try await Workplace("sample", "permuted-\(encoding)")
         try place.write(Array("\(Workplace.seed)\n".utf8), to: "seed")

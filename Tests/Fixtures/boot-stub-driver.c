@@ -192,6 +192,10 @@ static int boot(const char *area_path, const char *table_path, char **options)
 
 	printf("state %u %u\nmoved %u\nsources %u\nwait %u\n", state, m.area->state, m.area->moved, m.area->sources,
 	       m.options.wait);
+	printf("line [");
+	for (const char *c = (const char *)words(COMMAND_LINE); *c; c++)
+		putchar(*c < ' ' ? ' ' : *c);
+	printf("]\n");
 	if (m.status) {
 		if (m.status->size != strlen(m.status->text) || m.status->pointer)
 			fail("the status blob is not well-formed");

@@ -23,10 +23,12 @@ struct KexecTests {
             _ = try await output(of: "\(Self.checkout)/tools/build-stub", ["\(directory)/StubCode.swift"])
             let committed = try readFile("\(Self.checkout)/Sources/GuestCheck/KexecHelper.swift")
             #expect(try readFile("\(directory)/KexecHelper.swift") == committed, "run tools/build-stub")
-            let probe = String(decoding: try readFile("\(directory)/ProbeHelper.swift"), as: UTF8.self)
-            let isSameCompiler = probe.contains("compiler = \"\(ProbeHelper.compiler)\"")
-            let ours = try readFile("\(Self.checkout)/Sources/GuestCheck/ProbeHelper.swift")
-            if isSameCompiler { #expect(Array(probe.utf8) == ours, "run tools/build-stub") }
+            for (name, compiler) in [("Probe", ProbeHelper.compiler), ("Expose", ExposeHelper.compiler)] {
+                let built = String(decoding: try readFile("\(directory)/\(name)Helper.swift"), as: UTF8.self)
+                let isSameCompiler = built.contains("compiler = \"\(compiler)\"")
+                let ours = try readFile("\(Self.checkout)/Sources/GuestCheck/\(name)Helper.swift")
+                if isSameCompiler { #expect(Array(built.utf8) == ours, "run tools/build-stub") }
+            }
         }
     }
 

@@ -262,8 +262,29 @@
             #expect(given.status.hasSuffix(" of 700 pages moved, drawn by the tool"))
             #expect(given.sources == 128)
             let shown = try boot("cmdline=kperm.seed=\(String(repeating: "aB", count: 32))")
-            #expect(shown.status.hasSuffix("drawn at boot, seed from the command line (it shows in /proc/cmdline)"))
+            #expect(shown.status.hasSuffix("drawn at boot, seed from the command line"))
             #expect(shown.sources == 64)
+        }
+
+        /// The kernel shows its command line to everybody.
+        @Test func takesTheSeedOffTheCommandLine() throws {
+            let word = "kperm.seed=\(String(repeating: "aB", count: 32))"
+            let blank = String(repeating: " ", count: word.utf8.count)
+            let lines = [
+                (word, blank), ("quiet \(word) kperm.wait", "quiet \(blank) kperm.wait"),
+                ("\(word)\t\(word) a -- b", "\(blank) \(blank) a -- b"), ("x\(word) \(word)", "x\(word) \(blank)"),
+            ]
+            for (given, shown) in lines {
+                let outcome = try boot("cmdline=\(given)")
+                #expect(outcome.fields["line"] == "[\(shown)]")
+                #expect(outcome.state == "1 1")
+            }
+            // What is malformed stays for whoever has to mend it, and nothing was permuted.
+            #expect(try boot("cmdline=\(word)0 \(word)").fields["line"] == "[\(word)0 \(word)]")
+            let off = try boot("cmdline=kperm=off \(word)")
+            #expect(off.fields["line"] == "[kperm=off \(blank)]")
+            let forInit = try boot("cmdline=quiet -- \(word)")
+            #expect(forInit.fields["line"] == "[quiet -- \(word)]")
         }
 
         private func expectLinear(_ outcome: PretendedBoot.Outcome) {

@@ -7,72 +7,16 @@
  *     probe bpf    attaches BPF programs to the kernel and to itself, and samples with perf
  *
  * It prints what it saw as one line. Exit status: 0 it works, 1 it does not, 2
- * this kernel has no such thing. There is no C library behind it, and its ELF
- * header stands below, so that it is one flat block of bytes.
+ * this kernel has no such thing. There is no C library behind it.
  */
 
-typedef unsigned char u8;
-typedef unsigned short u16;
-typedef unsigned int u32;
-typedef unsigned long long u64;
-typedef long long s64;
-
-#define BASE 0x400000
-
-asm(".section .header, \"ax\"\n"
-    "file: .byte 0x7f, 'E', 'L', 'F', 2, 1, 1, 0\n"
-    ".quad 0\n"
-    ".word 2, 62\n"
-    ".long 1\n"
-    ".quad start, 64, 0\n"
-    ".long 0\n"
-    ".word 64, 56, 1, 0, 0, 0\n"
-    ".long 1, 5\n"
-    ".quad 0, file, file, end - file, end - file, 4096\n"
-    "start: movq %rsp, %rdi\n"
-    "andq $-16, %rsp\n"
-    "call probe\n"
-    "movl %eax, %edi\n"
-    "movl $60, %eax\n"
-    "syscall\n"
-    ".text\n");
+#include "program.h"
 
 /* MARK: The system */
 
 enum { READ = 0, WRITE = 1, OPEN = 2, MMAP = 9, IOCTL = 16, GETPPID = 110, PERF_EVENT_OPEN = 298, BPF = 321 };
 enum { ENOENT = 2, EPERM = 1, ENOSYS = 38 };
 enum { WORKS = 0, FAILS = 1, ABSENT = 2 };
-
-static s64 call(u64 number, u64 a, u64 b, u64 c, u64 d, u64 e)
-{
-	register u64 r10 asm("r10") = d;
-	register u64 r8 asm("r8") = e;
-	register u64 r9 asm("r9") = 0;
-	s64 result;
-
-	asm volatile("syscall"
-		     : "=a"(result)
-		     : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
-		     : "rcx", "r11", "memory");
-	return result;
-}
-
-/* The compiler may call these two, whatever we write. */
-void *memset(void *to, int byte, u64 count)
-{
-	for (volatile u8 *at = to; count--; at++)
-		*at = (u8)byte;
-	return to;
-}
-
-void *memcpy(void *to, const void *from, u64 count)
-{
-	volatile u8 *at = to;
-
-	for (const u8 *source = from; count--; at++)
-		*at = *source++;
-	return to;
-}
 
 static u64 address(const volatile void *object) { return (u64)object; }
 
@@ -456,7 +400,7 @@ static int bpf_and_perf(void)
 	return ring[128] >= 160 ? WORKS : FAILS;
 }
 
-__attribute__((used)) int probe(const u64 *stack)
+__attribute__((used)) int program(const u64 *stack)
 {
 	const char *what = stack[0] > 1 ? (const char *)stack[2] : "";
 

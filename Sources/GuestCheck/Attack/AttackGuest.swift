@@ -63,6 +63,7 @@ private func attackOnce(
         try Initramfs.write(
             to: Machine.initramfs(options, in: directory), busybox: try staticBusybox(options), modules: [],
             script: AttackScript.text(reading: attack.target.command))
+        try makePrivate(console)
         progress("starting QEMU")
         var machine = try await Machine(guardian, until: deadline)
         do throws(Interruption) {

@@ -79,18 +79,14 @@ extension GuestExpectation {
         }
     }
 
-    /// Where the kernel's linear map has a frame, computed as an attacker does who knows where it begins: that is the
-    /// distance that most other mappings of the image have from the memory they show.
+    /// Where the kernel's linear map has a frame, computed as an attacker does who knows where it begins.
     fileprivate func linearAddress(
         ofFrame frame: Int, _ tables: PageTables, _ memory: borrowing GuestMemory
     ) -> VirtualAddress? {
-        let image = table.virtualBase..<table.virtualBase + UInt64(table.pageCount * pageSize)
-        var distances: [UInt64: Int] = [:]
-        for (alias, shown) in tables.kernelMappings(
+        let mappings = tables.kernelMappings(
             of: physicalAddress(ofFrame: 0)..<physicalAddress(ofFrame: table.pageCount), in: memory)
-        where !image.contains(alias) { distances[alias.rawValue &- shown.physical.rawValue, default: 0] += 1 }
-        let linear = distances.max { ($0.value, $1.key) < ($1.value, $0.key) }
-        return linear.map { VirtualAddress(physicalAddress(ofFrame: frame).rawValue &+ $0.key) }
+        let linear = linearDistance(mappings)
+        return linear.map { VirtualAddress(physicalAddress(ofFrame: frame).rawValue &+ $0) }
     }
 
     /// Offsets in a page, and the bytes there that the kernel itself never changes.

@@ -215,7 +215,8 @@ u32 stream_uniform(struct stream *stream, u32 below);
 
 /* The functions below that give text give the reason for a refusal, or 0. */
 const char *draw(struct machine *m);
-void parse_options(const char *line, u32 bytes, struct options *options);
+void parse_options(char *line, u32 bytes, struct options *options);
+void hide_seeds(char *line, u32 bytes);
 void decode_seed(const char *digits, u8 seed[32]);
 u32 gather_entropy(struct machine *m);
 int is_32_bit_firmware(struct machine *m);

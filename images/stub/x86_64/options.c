@@ -5,7 +5,7 @@
  *
  *     kperm=off         boot as the kernel was linked
  *     kperm=require     halt rather than boot unpermuted
- *     kperm.seed=HEX    take these 32 bytes for a seed, for tests: it shows in /proc/cmdline
+ *     kperm.seed=HEX    take these 32 bytes for a seed, for tests; it is blanked out before the kernel shows it
  *     kperm.wait        when done, wait until a debugger says go
  *
  * The last of several wins. What follows "--" is for init.
@@ -67,29 +67,45 @@ static const char *parse_word(const char *word, u32 bytes, struct options *optio
 	return behind(word, bytes, "kperm.") >= 0 ? "there is an unknown kperm. option on the command line" : 0;
 }
 
-void parse_options(const char *line, u32 bytes, struct options *options)
+/* The next word from `line` on that is not for init, and its length; 0 when there is none. */
+static char *next_word(char *line, const char *end, u32 *length)
 {
-	const char *end = line;
+	char *word;
+
+	while (line < end && is_space(*line))
+		line++;
+	word = line;
+	while (line < end && *line && !is_space(*line))
+		line++;
+	*length = line - word;
+	return *length == 0 || (*length == 2 && word[0] == '-' && word[1] == '-') ? 0 : word;
+}
+
+void parse_options(char *line, u32 bytes, struct options *options)
+{
+	const char *end = line + bytes;
+	u32 length;
 
 	wipe(options, sizeof(*options));
-	while (end < line + bytes && *end)
-		end++;
-	while (line < end) {
-		const char *word = line;
-
-		while (line < end && !is_space(*line))
-			line++;
-		u32 length = line - word;
-
-		if (length == 2 && word[0] == '-' && word[1] == '-')
-			break;
-		const char *malformed = parse_word(word, length, options);
+	while ((line = next_word(line, end, &length))) {
+		const char *malformed = parse_word(line, length, options);
 
 		if (malformed)
 			options->malformed = malformed;
-		if (line < end)
-			line++;
+		line += length;
 	}
+}
+
+/* Any user reads the command line in /proc/cmdline. */
+void hide_seeds(char *line, u32 bytes)
+{
+	const char *end = line + bytes;
+	u32 length;
+
+	for (; (line = next_word(line, end, &length)); line += length)
+		if (behind(line, length, "kperm.seed=") >= 0)
+			for (u32 i = 0; i < length; i++)
+				((volatile char *)line)[i] = ' ';
 }
 
 void decode_seed(const char *digits, u8 seed[32])

@@ -179,7 +179,7 @@ static void say_sources(struct machine *m, u32 sources)
 		return say(m, "drawn by the tool");
 	say(m, "drawn at boot, ");
 	if (sources & FROM_COMMAND_LINE)
-		return say(m, "seed from the command line (it shows in /proc/cmdline)");
+		return say(m, "seed from the command line");
 	say(m, sources & STRONG_SOURCES ? "entropy" : "weak entropy");
 	for (; *name; sources >>= 1) {
 		if (sources & 1) {
@@ -215,10 +215,11 @@ static void report(struct machine *m, const char *reason)
 u32 permute(struct machine *m)
 {
 	struct area *area = m->area;
+	char *line = (char *)(m->text + area->boot_command_line);
 	const char *reason;
 	u32 state = PERMUTED;
 
-	parse_options((const char *)(m->text + area->boot_command_line), area->command_line_bytes, &m->options);
+	parse_options(line, area->command_line_bytes, &m->options);
 	m->work = 0;
 	m->status = 0;
 	if (m->options.off) {
@@ -236,6 +237,9 @@ u32 permute(struct machine *m)
 	if (m->work)
 		wipe(m->work, area->work_bytes);
 	wipe(area->seed, sizeof(area->seed));
+	/* What is malformed is shown to whoever has to mend it, and no order comes of it. */
+	if (!m->options.malformed)
+		hide_seeds(line, area->command_line_bytes);
 	area->state = state;
 	return state;
 }

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: MIT
+
+import Addressing
+import ArgumentParser
+import GuestCheck
+import KernelImage
+import KernelRewrite
+import PagePermutation
+import SecureRandom
+
+struct EvaluateExposure: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "exposure",
+        abstract: "What a running kernel and its files tell of the permutation, and to whom.",
+        discussion: """
+            Boots the image in QEMU and has the guest read all that it can, once as a user without any right and once as \
+            root: every file of /proc and /sys (debugfs and tracefs are mounted; of processes the reader itself, 1 and 2), \
+            the kernel's log, /dev/mem, /proc/kcore. What was read is searched for the table, which is found from outside, in \
+            every form: numbers of frames or pages, physical addresses, entries of page tables, differences of addresses, as \
+            words and as text; a line that names an address of the image and the place of its page; a seed.
+
+            A column each says what a user and what root learns: closed (nothing there can be read), nothing, the frames of \
+            so many pages, the seed. "Where the image begins" is KASLR's secret, and does not help against a permutation. \
+            Root reads the kernel's memory by /proc/kcore, so root finds the table; lockdown=confidentiality closes it.
+
+            Then the page tables are walked from outside: no page of text or read-only data may be writable or executable \
+            at any address but its own, in the linear map above all. A stock image shows the same of a kernel that did not \
+            move. The image's own file must be its owner's alone if it holds an order or a seed.
+
+            This is about files. An attacker who runs code may learn places in other ways: by timing caches and translation \
+            buffers, say, which nothing here measures.
+
+            Exit status 1 when a user is told of the permutation, when a mapping is too wide, when others may read a file that \
+            holds the order, or when a seed that was given is left in memory.
+
+              kperm evaluate exposure vmlinuz.kperm
+              kperm evaluate exposure vmlinux.kperm --boots 3 --json
+              kperm evaluate exposure vmlinuz.kperm --append kperm.seed=$(openssl rand -hex 32)
+            """)
+
+    @Argument(help: "A permuted image, or a stock one.", completion: .file())
+    var image: String
+
+    @Option(help: "Boot so many times.")
+    var boots = 1
+
+    @Option(help: ArgumentHelp("Guest memory.", valueName: "MiB"))
+    var memory = GuestOptions().memory
+
+    @Option(help: "Guest CPUs.")
+    var cpus = 1
+
+    @Option(help: "QEMU's CPU model.")
+    var cpu = GuestOptions().cpuModel
+
+    @Option(help: ArgumentHelp("More for the kernel's command line.", valueName: "words"))
+    var append = ""
+
+    @Option(help: ArgumentHelp("How long one boot may take.", valueName: "seconds"))
+    var timeout = 300
+
+    @Option(help: "The emulator.", completion: .file())
+    var qemu = GuestOptions().emulator
+
+    @Flag(help: "Print JSON.")
+    var json = false
+
+    func validate() throws {
+        if boots < 1 { throw ValidationError("--boots takes a number from 1 on") }
+        if memory < 128 { throw ValidationError("--memory: a kernel needs 128 MiB at the least") }
+        if cpus < 1 { throw ValidationError("--cpus takes a number from 1 on") }
+        if timeout < 1 { throw ValidationError("--timeout takes a number of seconds from 1 on") }
+    }
+
+    private var options: GuestOptions {
+        var options = GuestOptions()
+        options.emulator = qemu
+        options.memory = memory
+        options.cpus = cpus
+        options.cpuModel = cpu
+        options.timeout = timeout
+        options.extraCommandLine = append
+        return options
+    }
+
+    func run() async throws {
+        if try isCompressed(image) { return try await runCompressed() }
+        let stock = try openImage(image)
+        let mode = UInt16(truncatingIfNeeded: stock.file.mode)
+        guard PermutedImage.isPermuted(stock) else {
+            let analysis = try attempt { () throws(RewriteError) in try KernelAnalysis.of(stock) }
+            let file = ExposureReport.File(mode: mode, holds: .nothing)
+            return try await expose(.of(stock, analysis), file, seeds: [])
+        }
+        let permuted = try attempt { [image] () throws(RewriteError) in try PermutedImage.open(image) }
+        let original = try attempt { () throws(RewriteError) in try permuted.original() }
+        let file = ExposureReport.File(mode: mode, holds: .order)
+        try await expose(.of(image, permuted, original), file, seeds: [])
+    }
+
+    private func runCompressed() async throws {
+        let kernel = try attempt { [image] () throws(RewriteError) in try CompressedKernel.open(image) }
+        let isPermuted = try attempt { () throws(RewriteError) in try kernel.manifest() } != nil
+        let seed = try attempt { () throws(RewriteError) in try kernel.seed() }
+        let file = ExposureReport.File(
+            mode: UInt16(truncatingIfNeeded: kernel.container.file.mode), holds: seed == nil ? .nothing : .seed)
+        let expectation = try LiveExpectation(kernel).expectation(isPermuted: isPermuted, isOff: false)
+        try await expose(expectation, file, seeds: [seed, seedOnCommandLine].compactMap { $0 })
+    }
+
+    /// The one that the stub takes: the last, if it is well-formed.
+    private var seedOnCommandLine: [UInt8]? {
+        let words = append.split(separator: " ").prefix { $0 != "--" }
+        guard let word = words.last(where: { $0.hasPrefix("kperm.seed=") }) else { return nil }
+        return try? Seed.parse(hexadecimal: word.dropFirst("kperm.seed=".count)).bytes
+    }
+
+    private func expose(
+        _ expectation: GuestExpectation, _ file: ExposureReport.File, seeds: [[UInt8]]
+    ) async throws {
+        guard case .linux(let release?) = expectation.userspace else {
+            throw CommandFailure.input("\(image): not Linux: it has no /proc to read")
+        }
+        var report = ExposureReport(image: image, release: release, file: file)
+        if !json { report.introduce() }
+        for number in 1...boots {
+            progress("boot \(number) of \(boots)")
+            do {
+                let result = try await exposeGuest(expectation, seeds: seeds, options: options) { progress("  \($0)") }
+                report.add(result)
+                if !json { ExposureReport.print(result, number: number) }
+            } catch {
+                throw CommandFailure.input("boot \(number): \(error)")
+            }
+        }
+        if json { try printJSON(report) } else { report.conclude() }
+        if !report.problems.isEmpty {
+            throw CommandFailure.check("\(image): \(report.problems.joined(separator: "; "))")
+        }
+    }
+}
