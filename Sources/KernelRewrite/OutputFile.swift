@@ -6,7 +6,7 @@
 // operating system, by sharing blocks where that is possible.
 
 import CLinux
-import Glibc
+public import Glibc
 public import KernelImage
 
 /// A file in the making; it vanishes unless `commit` names it.
@@ -181,6 +181,17 @@ struct OutputFile: ~Copyable {
 /// - Throws: `RewriteError.output` when the file cannot be written.
 public func writeSecret(_ bytes: [UInt8], to path: String) throws(RewriteError) {
     let output = try OutputFile.create(path, mode: 0o600)
+    try output.write(bytes, at: 0)
+    try output.commit()
+}
+
+/// Writes a whole image that was made in memory, never over the one it was made from.
+///
+/// - Throws: `RewriteError.output` when the file cannot be written.
+public func writeImage(
+    _ bytes: [UInt8], to path: String, notOver input: borrowing MappedFile, mode: mode_t
+) throws(RewriteError) {
+    let output = try OutputFile.create(path, mode: mode, notOver: input)
     try output.write(bytes, at: 0)
     try output.commit()
 }

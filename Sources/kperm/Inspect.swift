@@ -27,6 +27,7 @@ struct Inspect: ParsableCommand {
 
     func run() throws {
         let path = image
+        if try isFlat(path) { return try inspectFlat() }
         if try isCompressed(path) {
             let report = try compressedReport(path)
             if json { try printJSON(report) } else { report.print() }

@@ -110,6 +110,9 @@ struct Permute: ParsableCommand {
     @Flag(help: "Permute a kernel that will not boot: a 32-bit one (ELF32).")
     var unbootable = false
 
+    @Flag(help: "Let pages trade places across classes (a riscv64 Image with the table in virt_to_phys only).")
+    var crossClass = false
+
     @Flag(help: "Print the plan, every change with its reason, and write nothing.")
     var dryRun = false
 
@@ -126,7 +129,7 @@ struct Permute: ParsableCommand {
         if output == nil && !dryRun { throw ValidationError("say where to write: -o FILE (or --dry-run)") }
     }
 
-    private func makeSeed() throws -> Seed {
+    func makeSeed() throws -> Seed {
         do {
             if let seed { return try Seed.parse(hexadecimal: seed) }
             if let seedFile { return try Seed.parse(hexadecimal: readText(seedFile)) }
@@ -161,6 +164,11 @@ struct Permute: ParsableCommand {
     }
 
     func run() throws {
+        if try isFlat(image) { return try permuteFlat() }
+        guard !crossClass else {
+            throw CommandFailure.input(
+                "\(image): --cross-class is for a riscv64 Image with the table in virt_to_phys; this kernel needs its classes")
+        }
         if try isCompressed(image) { return try permuteCompressed() }
         guard signingKey == nil else {
             throw CommandFailure.input("\(image): a vmlinux is not signed; --sign-key is for a vmlinuz")

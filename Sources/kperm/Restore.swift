@@ -20,6 +20,7 @@ struct Restore: ParsableCommand {
     var output: String
 
     func run() throws {
+        if try isFlat(out) { return try restoreFlat() }
         if try isCompressed(out) {
             throw CommandFailure.input("\(out): a vmlinuz was compressed anew and cannot be restored: use the original")
         }

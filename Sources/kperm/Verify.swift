@@ -40,6 +40,7 @@ struct Verify: ParsableCommand {
     }
 
     func run() throws {
+        if try isFlat(original) { return try verifyFlat() }
         if try isCompressed(original), try isCompressed(out) {
             let kernel = try attempt { [original] () throws(RewriteError) in try CompressedKernel.open(original) }
             guard try attempt({ () throws(RewriteError) in try kernel.manifest() }) == nil else {
@@ -63,7 +64,7 @@ struct Verify: ParsableCommand {
         }
     }
 
-    private func report(_ result: Verification, proved: (Verification) -> String) throws {
+    func report(_ result: Verification, proved: (Verification) -> String) throws {
         if json {
             try printJSON(
                 Report(

@@ -150,6 +150,7 @@ static void disk(void)
 int main(void)
 {
 	setvbuf(stdout, 0, _IOLBF, 0);
+	mount("devtmpfs", "/dev", "devtmpfs", 0, 0);
 	mount("proc", "/proc", "proc", 0, 0);
 	mount("sysfs", "/sys", "sysfs", 0, 0);
 	mount("debugfs", "/sys/kernel/debug", "debugfs", 0, 0);

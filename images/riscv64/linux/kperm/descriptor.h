@@ -63,7 +63,9 @@ struct descriptor {
 	u32 sources;		/* 0x48 enum source */
 	u32 state;		/* 0x4c enum state */
 	u64 physical;		/* 0x50 address of the image's start, 0 before */
-	u8 reserved[32];
+	u64 link;		/* 0x58 virtual address of the image's start, set by the linker */
+	u32 original;		/* 0x60 size of the file before the tool wrote to it; 0: it did not */
+	u8 reserved[20];
 };
 
 /* From the page of `start` to the page of `end`, `end` not included if it begins a page. */

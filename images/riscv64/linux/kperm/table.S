@@ -32,7 +32,9 @@ kperm_descriptor:
 	.word	0			/* sources */
 	.word	0			/* state */
 	.dword	0			/* physical */
-	.zero	32
+	.dword	_start
+	.word	0			/* original */
+	.zero	20
 kperm_descriptor_end:
 
 	.macro class name, start, end
