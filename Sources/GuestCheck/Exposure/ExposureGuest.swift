@@ -23,7 +23,7 @@ public func exposeGuest(
     guard case .linux = expectation.userspace else { throw .exposure("\(expectation.kernelPath): not Linux") }
     let start = ContinuousClock.now
     let deadline = start + .seconds(options.timeout)
-    let emulator = try findProgram(options.emulator)
+    let emulator = try findProgram(options.emulator ?? expectation.machine.emulator)
     guard unsafe access(expectation.kernelPath, R_OK) == 0 else {
         throw .system(operation: "read", path: expectation.kernelPath, errno: errno)
     }
