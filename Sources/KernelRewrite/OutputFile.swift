@@ -6,7 +6,7 @@
 // operating system, by sharing blocks where that is possible.
 
 import CLinux
-public import Glibc
+import Glibc
 public import KernelImage
 
 /// A file in the making; it vanishes unless `commit` names it.
@@ -185,13 +185,14 @@ public func writeSecret(_ bytes: [UInt8], to path: String) throws(RewriteError) 
     try output.commit()
 }
 
-/// Writes a whole image that was made in memory, never over the one it was made from.
+/// Writes a whole image that was made in memory, never over the one it was made from: a secret is readable by its owner
+/// only, others as the input is.
 ///
 /// - Throws: `RewriteError.output` when the file cannot be written.
 public func writeImage(
-    _ bytes: [UInt8], to path: String, notOver input: borrowing MappedFile, mode: mode_t
+    _ bytes: [UInt8], to path: String, notOver input: borrowing MappedFile, isSecret: Bool
 ) throws(RewriteError) {
-    let output = try OutputFile.create(path, mode: mode, notOver: input)
+    let output = try OutputFile.create(path, mode: isSecret ? 0o600 : input.mode, notOver: input)
     try output.write(bytes, at: 0)
     try output.commit()
 }

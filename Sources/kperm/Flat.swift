@@ -140,7 +140,7 @@ extension Permute {
     private func write(_ bytes: [UInt8], to output: String, from input: String, isSecret: Bool) throws {
         let file = try wrapped { () throws(ImageError) in try MappedFile.open(input) }
         try attempt { () throws(RewriteError) in
-            try writeImage(bytes, to: output, notOver: file, mode: isSecret ? 0o600 : file.mode)
+            try writeImage(bytes, to: output, notOver: file, isSecret: isSecret)
         }
     }
 }
@@ -162,7 +162,7 @@ extension Restore {
         let bytes = try attempt { () throws(RewriteError) in try permuted.restored() }
         let file = try wrapped { () throws(ImageError) in try MappedFile.open(permuted.path) }
         try attempt { [output] () throws(RewriteError) in
-            try writeImage(bytes, to: output, notOver: file, mode: 0o644)
+            try writeImage(bytes, to: output, notOver: file, isSecret: false)
         }
     }
 }

@@ -124,7 +124,7 @@ public struct FlatImage: Sendable {
                 let text = bytes[at..<at + size - 8].prefix { $0 != 0 }
                 let start = bytes.word(at + size - 8)
                 let end = bytes.word(at + size - 4)
-                guard start <= end, end <= memoryBytes else { throw refuse("a range of pages ends before it begins") }
+                guard start <= end, end <= header else { throw refuse("a range of pages ends before it begins") }
                 out.append((String(decoding: text, as: UTF8.self), start, end))
             }
             return out

@@ -3,14 +3,15 @@
 // Writing an order into a flat image, or the wish for one at every boot; proving
 // that nothing else changed; and taking it back.
 
+import Addressing
 public import PagePermutation
 
 extension FlatImage {
     /// The image with its pages in an order, and the tables that say so.
     public func baked(_ permutation: Permutation, crossClass: Bool) throws(RewriteError) -> [UInt8] {
         try requireLinear()
-        let size = crossClass ? pageCount * pageSize : max(storedBytes, bytes.count)
-        let padded = bytes + [UInt8](repeating: 0, count: (size + pageSize - 1) / pageSize * pageSize - bytes.count)
+        let size = crossClass ? pageCount * pageSize : max(storedBytes, (bytes.count + pageSize - 1) / pageSize * pageSize)
+        let padded = bytes + [UInt8](repeating: 0, count: size - bytes.count)
         var out = padded
         for (page, frame) in permutation.forward.enumerated() where frame != page && page * pageSize < padded.count {
             let frame = Int(frame)
@@ -18,7 +19,7 @@ extension FlatImage {
                 throw .permutation(.leavesClass(page: page, frame: frame))
             }
             out.replaceSubrange(
-                frame * pageSize..<(frame + 1) * pageSize, with: padded[page * pageSize..<(page + 1) * pageSize])
+                bytesOf(frame), with: padded[bytesOf(page)])
         }
         for (table, order) in [(forwardTable, permutation.forward), (inverseTable, permutation.inverse)] {
             for (from, to) in order.enumerated() {
@@ -48,7 +49,7 @@ extension FlatImage {
         for (page, frame) in permutation.forward.enumerated() where frame != page && page * pageSize < bytes.count {
             let frame = Int(frame)
             out.replaceSubrange(
-                page * pageSize..<(page + 1) * pageSize, with: bytes[frame * pageSize..<(frame + 1) * pageSize])
+                bytesOf(page), with: bytes[bytesOf(frame)])
         }
         for table in [forwardTable, inverseTable] {
             out.replaceSubrange(table..<table + 4 * capacity, with: repeatElement(0, count: 4 * capacity))
@@ -119,6 +120,8 @@ extension FlatImage {
         result.findings = findings
         return result
     }
+
+    private func bytesOf(_ page: Int) -> Range<Int> { page * pageSize..<(page + 1) * pageSize }
 
     private func requireLinear() throws(RewriteError) {
         guard mode == .linear else {
