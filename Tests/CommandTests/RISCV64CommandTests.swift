@@ -7,6 +7,8 @@ import Foundation
 import Testing
 
 struct RISCV64CommandTests {
+    private let pageBytes = 4096
+
     private func place() async throws -> Workplace {
         let place = try Workplace()
         let built = try await execute("\(checkout)/images/guest/build", [place.path, "riscv64"], in: place.path)
@@ -57,8 +59,11 @@ struct RISCV64CommandTests {
         let place = try await permuted()
         var bytes = try place.bytes("permuted")
         let size = 40 + 8 * 188
-        let table = try #require(bytes.firstRange(of: Array("KPERMTBL".utf8))).lowerBound
-        let note = try #require(bytes.firstRange(of: words(UInt64(table), UInt64(size)))).lowerBound
+        let magic = Array("KPERMTBL".utf8)
+        let pages = stride(from: 0, to: bytes.count - pageBytes, by: pageBytes)
+        let table = try #require(pages.first { bytes[$0..<$0 + 8].elementsEqual(magic) })
+        let found = bytes.firstRange(of: words(UInt64(table), UInt64(size)))
+        let note = try #require(found).lowerBound
         bytes.replaceSubrange(note..<note + 8, with: words(UInt64(bytes.count)))
         bytes += bytes[table..<table + size]
         for i in 0..<4 { bytes.swapAt(table + 40 + 4 * 5 + i, table + 40 + 4 * 17 + i) }

@@ -97,7 +97,7 @@ struct MachineTextTests {
              vsatp    8000000000011111\r
 
             CPU#1\r
-             satp     9001234000080261\r
+             satp     9123400000080261\r
 
             CPU#2\r
              satp     8000000000080262\r

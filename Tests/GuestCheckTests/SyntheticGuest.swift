@@ -49,7 +49,7 @@ struct TableBuilder {
     /// Maps one leaf; `level` 1, 2 or 3 for 4 KB, 2 MB or 1 GB. Flags are those of x86-64.
     mutating func map(_ address: UInt64, to physical: UInt64, level: Int = 1, flags: UInt64) {
         var table = root
-        for step in ((level + 1)...levels).reversed() {
+        for step in (level..<levels).reversed().map({ $0 + 1 }) {
             let place = entry(table, address, step)
             if words[place] == nil {
                 words[place] = pointer(to: next)

@@ -125,8 +125,10 @@ struct StartCode {
                 written.append(index.object(at: target) ?? target..<target + 8)
             }
             registers.follow(instruction)
-            if let stack = registers[Self.stackPointer].flatMap({ index.object(at: VirtualAddress($0 &- 1)) }) {
-                written.append(stack)
+            // A stack is named by its end.
+            for case .addConstant(to: Self.stackPointer, _, _) in instruction.effects {
+                guard let end = registers[Self.stackPointer] else { continue }
+                if let stack = index.object(at: VirtualAddress(end &- 1)) { written.append(stack) }
             }
             address = instruction.next
         }
