@@ -40,6 +40,7 @@ enum Entry {
             // Only these wait for other processes. A second thread for the others would cost more than parsing does.
             if let boot = command as? Boot { wait(for: boot) }
             if let attack = command as? EvaluateAttack { wait(for: attack) }
+            if let exposure = command as? EvaluateExposure { wait(for: exposure) }
             if let overhead = command as? ReportOverhead { wait(for: overhead) }
             if let layout = command as? LayoutCommand { wait(for: layout) }
             try command.run()

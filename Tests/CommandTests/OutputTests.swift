@@ -81,7 +81,7 @@ struct OutputTests {
         func unmasked(_ words: String) async throws {
             let script = #"umask 0; exec "$@""#
             let arguments = ["-c", script, "sh", product] + words.split(separator: " ").map(String.init)
-            let outcome = try await execute("sh", arguments, in: place.path, environment: ["TMPDIR": place.path])
+            let outcome = try await execute("sh", arguments, in: place.path)
             try #require(outcome.status == 0, "\(outcome.error)")
         }
         for name in ["segments", "contents"] {

@@ -4,6 +4,7 @@
 // that exposes one thing. Real guests are looked at by tools/check.
 
 import Addressing
+import PagePermutation
 import Testing
 
 @testable import GuestCheck
