@@ -82,7 +82,8 @@ extension AddressLayout {
             mode, release,
             sources: [
                 "\(documents) (Linux \(release)\(levels == 5 && isOld ? "; Sv57 follows from the headers" : ""))",
-                "arch/riscv/include/asm/page.h, pgtable.h",
+                "arch/riscv/include/asm/page.h, pgtable.h"
+                    + (levels == 3 && isOld ? " (the document gives the last 4 GB of the linear map to KASAN)" : ""),
             ],
             [
                 Region(.fixmap, fixmap...pciIO - 1), Region(.pciIO, pciIO...vmemmap - 1),

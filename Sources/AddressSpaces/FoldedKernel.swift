@@ -81,7 +81,7 @@ public struct FoldedKernel: Sendable {
         var addresses: Set<UInt64> = []
         for region in narrow.regions where region.kind != .hole {
             let pages = (region.range.upperBound - region.range.lowerBound) >> 12 + 1
-            for _ in 0..<perRegion { addresses.insert(region.range.lowerBound + random() % pages << 12) }
+            for _ in 0..<perRegion { addresses.insert(region.range.lowerBound + (random() % pages) << 12) }
         }
         let ordered = addresses.sorted()
         func run(folding: Int, levels: Int) -> (right: Int, kernelReads: Int, processorReads: Int) {

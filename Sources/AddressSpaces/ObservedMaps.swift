@@ -78,8 +78,9 @@ public struct LayoutCheck: Sendable {
                     findings.append("\(text): \(start.hexadecimal) belongs to no region")
                     break
                 }
-                guard region.kind != .hole else {
-                    findings.append("\(text): \(start.hexadecimal) lies in the canonical hole")
+                guard ![.hole, .guardHole, .kasan].contains(region.kind) else {
+                    findings.append(
+                        "\(text): \(start.hexadecimal) lies in the \(region.kind.rawValue), where nothing is mapped")
                     break
                 }
                 let end = min(region.range.upperBound, one.range.upperBound)
