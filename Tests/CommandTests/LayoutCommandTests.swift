@@ -124,7 +124,7 @@ struct LayoutCommandTests {
                 "constant offset", "variable offset", "linear, both mappings", "test of borders in memory",
                 "table, variable offset",
             ])
-        #expect(costs.count == 2 * (5 + 3 + 5 + 3))
+        #expect(costs.count == 32)
         #expect(costs.allSatisfy { $0.againstConstant > 0 })
     }
 
