@@ -51,7 +51,7 @@ struct EvaluateExposure: AsyncParsableCommand {
     var cpus = 1
 
     @Option(help: "QEMU's CPU model.")
-    var cpu = GuestOptions().cpuModel
+    var cpu: String?
 
     @Option(help: ArgumentHelp("More for the kernel's command line.", valueName: "words"))
     var append = ""
@@ -60,7 +60,7 @@ struct EvaluateExposure: AsyncParsableCommand {
     var timeout = 300
 
     @Option(help: "The emulator.", completion: .file())
-    var qemu = GuestOptions().emulator
+    var qemu: String?
 
     @Flag(help: "Print JSON.")
     var json = false
