@@ -149,12 +149,16 @@ void kperm_early(unsigned long dtb);
 void kperm_early(unsigned long dtb)
 {
 	struct descriptor *d = &kperm_descriptor;
-	struct machine m = {
-		.area = &area, .work = &work, .forward = kperm_forward, .inverse = kperm_inverse, .marks = marks,
-	};
 	struct options options;
 	struct chosen chosen;
+	struct machine m;
 
+	/* one by one: an initializer may become a constant, with addresses that only hold with the MMU on */
+	m.area = &area;
+	m.work = &work;
+	m.forward = kperm_forward;
+	m.inverse = kperm_inverse;
+	m.marks = marks;
 	d->physical = (u64)_start;
 	if (d->mode == LINEAR)
 		return;
