@@ -94,7 +94,7 @@ struct AuditReport: Encodable {
         notes =
             ([place.problem] + [
                 "\(architecture.name): translation sites only; pins, objects that cross a page and flows to devices are "
-                    + "looked for on x86-64, as `kperm permute` works on that only"
+                    + "looked for on x86-64 only"
             ]).compactMap { $0 }
         (crossing, flows, constraints, damagedDebugSections) = (nil, nil, nil, nil)
     }

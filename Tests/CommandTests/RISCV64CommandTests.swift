@@ -87,6 +87,8 @@ struct RISCV64CommandTests {
         #expect(try await refused(other, ["boot", "sample", "--audit"]).contains("riscv64"))
         #expect(
             try await refused(other, ["permute", "sample", "-o", "out", "--audit", "full"]).contains("riscv64 kernels"))
+        let gadgets = try await other.kperm("evaluate", "sample", "--gadgets")
+        #expect(gadgets.status == 2 && gadgets.error.contains("x86-64 kernels only"))
         #expect(try await refused(other, ["permute", "sample", "-o", "out", "--when", "boot"]).contains("vmlinux"))
     }
 }
