@@ -62,16 +62,11 @@ extension PermutationProblem {
 
     /// Where one page may lie, with the name of its class; one place and no class for what stays.
     public func place(of page: Int) -> (name: String?, distribution: PlaceDistribution) {
-        let granule = page / self.granule.pages
-        for index in classes.indices where classes[index].ranges.contains(where: { $0.contains(page) }) {
-            let slots = ClassSlots(self, class: index)
-            let moves = slots.slots.contains(granule)
-            return (
-                classes[index].name,
-                moves ? slots.distribution(of: granule) : PlaceDistribution(uniformOver: 1)
-            )
+        let own = pageClass(of: page)
+        guard let moving = movingClass(of: page) else {
+            return (own.map { classes[$0].name }, PlaceDistribution(uniformOver: 1))
         }
-        return (nil, PlaceDistribution(uniformOver: 1))
+        return (classes[moving].name, ClassSlots(self, class: moving).distribution(of: page / granule.pages))
     }
 
     /// What closing the classes, the granule, the pins and the glue cost, one after the other.

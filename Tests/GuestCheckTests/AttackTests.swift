@@ -6,6 +6,7 @@
 import Addressing
 import FoundationEssentials
 import PagePermutation
+import SecurityEvaluation
 import TestSupport
 import Testing
 
@@ -206,27 +207,6 @@ struct AttackTests {
         #expect(problem(Victim.attack(.fingerprint(reads: 16))) == nil)
         #expect(
             problem(Victim.attack(.fingerprint(reads: 17))) == "17 reads: 16 frames may hold it's page")
-    }
-
-    @Test func framesOfThePlan() throws {
-        let classes = [PageClass(name: "a", ranges: [0..<6, 10..<12]), PageClass(name: "b", ranges: [6..<10])]
-        let pin = Pin(pages: 2..<4, reason: "", evidence: "")
-        let problem = try PermutationProblem(pageCount: 13, classes: classes, pins: [pin])
-        #expect(problem.frames(for: 0) == [0, 1, 4, 5, 10, 11])
-        #expect(problem.frames(for: 11) == [0, 1, 4, 5, 10, 11])
-        #expect(problem.frames(for: 7) == [6, 7, 8, 9])
-        #expect(problem.frames(for: 3) == [3], "pinned")
-        #expect(problem.frames(for: 12) == [12], "in no class")
-        #expect(problem.spreadsEvenly(0) && problem.spreadsEvenly(3))
-
-        let glued = try PermutationProblem(
-            pageCount: 13, classes: classes, glue: [Glue(pages: 0..<2, reason: "")])
-        #expect(!glued.spreadsEvenly(5) && glued.spreadsEvenly(7) && glued.spreadsEvenly(12))
-        let coarse = try PermutationProblem(
-            pageCount: 32, classes: [PageClass(name: "a", ranges: [0..<32])],
-            pins: [Pin(pages: 9..<10, reason: "", evidence: "")], granule: .page16K)
-        #expect(coarse.frames(for: 6) == [2, 6, 14, 18, 22, 26, 30])
-        #expect(coarse.frames(for: 8) == [8], "in the granule of a pinned page")
     }
 
     /// What is told of a write is held against the page tables.

@@ -17,8 +17,11 @@ extension PermutationProblem {
         movingClass(of: page).map { gluedRuns(inClass: $0).isEmpty } ?? true
     }
 
-    private func movingClass(of page: Int) -> Int? {
-        let own = classes.firstIndex { $0.ranges.contains { $0.contains(page) } }
-        return own.flatMap { movableGranules(inClass: $0).contains(page / granule.pages) ? $0 : nil }
+    /// The class that a page is in; nil for what stays by nature.
+    func pageClass(of page: Int) -> Int? { classes.firstIndex { $0.ranges.contains { $0.contains(page) } } }
+
+    /// The class that a page moves in; nil where it stays.
+    public func movingClass(of page: Int) -> Int? {
+        pageClass(of: page).flatMap { movableGranules(inClass: $0).contains(page / granule.pages) ? $0 : nil }
     }
 }

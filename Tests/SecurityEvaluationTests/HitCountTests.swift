@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT
 
 import Glibc
+import SecurityEvaluation
 import Testing
-
-@testable import GuestCheck
 
 struct HitCountTests {
     private func isNear(_ a: Double, _ b: Double) -> Bool { abs(a - b) < 1e-12 }

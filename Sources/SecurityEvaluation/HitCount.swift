@@ -6,6 +6,9 @@ import Glibc
 
 /// How often something worked.
 public struct HitCount: Codable, Equatable, Sendable {
+    /// What comes by chance less often than this is taken as a wrong prediction.
+    public static let unbelievable = 1e-6
+
     public let hits: Int
     public let trials: Int
 
@@ -16,6 +19,17 @@ public struct HitCount: Codable, Equatable, Sendable {
         precondition(trials > 0 && (0...trials).contains(hits))
         self.hits = hits
         self.trials = trials
+    }
+
+    public init(from decoder: any Decoder) throws {
+        let container = try decoder.container(keyedBy: CodingKeys.self)
+        let hits = try container.decode(Int.self, forKey: .hits)
+        let trials = try container.decode(Int.self, forKey: .trials)
+        guard trials > 0, (0...trials).contains(hits) else {
+            throw DecodingError.dataCorruptedError(
+                forKey: .hits, in: container, debugDescription: "\(hits) hits of \(trials)")
+        }
+        self.init(hits, of: trials)
     }
 
     /// Wilson's interval of the rate, at 95 %.
