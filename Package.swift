@@ -60,10 +60,10 @@ let package = Package(
             name: "TranslationSimulator",
             dependencies: ["Addressing", "CBenchmark", "CCodecs", "PagePermutation", "SecureRandom"],
             swiftSettings: settings),
-        .target(name: "Report", dependencies: [subprocess], swiftSettings: settings),
         .target(
             name: "SecurityEvaluation", dependencies: ["Addressing", "Disassembly", "PagePermutation", "SecureRandom"],
             swiftSettings: settings),
+        .target(name: "Report", dependencies: ["SecurityEvaluation", subprocess], swiftSettings: settings),
         .target(
             name: "GuestCheck", dependencies: ["CArchive", "CLinux", "Addressing", "PagePermutation", subprocess],
             swiftSettings: settings),
@@ -103,16 +103,22 @@ let package = Package(
             ],
             swiftSettings: settings),
         .testTarget(
-            name: "ReportTests", dependencies: ["Report", "TestSupport", subprocess], swiftSettings: settings),
+            name: "ReportTests",
+            dependencies: ["PagePermutation", "Report", "SecurityEvaluation", "TestSupport", subprocess],
+            swiftSettings: settings),
         .testTarget(
             name: "SecurityEvaluationTests",
             dependencies: ["Addressing", "PagePermutation", "SecureRandom", "SecurityEvaluation", "TestSupport"],
             swiftSettings: settings),
         .testTarget(
-            name: "GuestCheckTests", dependencies: ["Addressing", "GuestCheck", "PagePermutation", "TestSupport"],
+            name: "GuestCheckTests",
+            dependencies: ["Addressing", "GuestCheck", "PagePermutation", "SecurityEvaluation", "TestSupport"],
             swiftSettings: settings),
         .testTarget(
-            name: "CommandTests", dependencies: ["kperm", "Report", "TestSupport", "TranslationSimulator", subprocess],
+            name: "CommandTests",
+            dependencies: [
+                "kperm", "Report", "SecurityEvaluation", "TestSupport", "TranslationSimulator", subprocess,
+            ],
             swiftSettings: settings),
     ]
 )

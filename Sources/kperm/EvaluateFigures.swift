@@ -122,13 +122,8 @@ struct EvaluateFigures: ParsableCommand {
             throw CommandFailure.input("--leaks \(leaked): no class has more than \(most) places to know")
         }
         if gadgets {
-<<<<<<< HEAD
-            guard subject.analysis.architecture.isBootable else {
-                throw CommandFailure.input("\(image): --gadgets: the code of a 32-bit kernel is not read")
-=======
             guard subject.kernel.header.machine == 62 else {
                 throw CommandFailure.input("\(image): --gadgets reads the code of x86-64 kernels only")
->>>>>>> 0d4eae5 (What follows x86-64 code refuses a riscv64 kernel: audits, gadgets)
             }
             progress("\(image): counting gadgets")
             report.gadgets = subject.gadgets()

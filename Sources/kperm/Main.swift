@@ -43,6 +43,7 @@ enum Entry {
             if let exposure = command as? EvaluateExposure { wait(for: exposure) }
             if let overhead = command as? ReportOverhead { wait(for: overhead) }
             if let layout = command as? LayoutCommand { wait(for: layout) }
+            if let security = command as? ReportSecurity { wait(for: security) }
             try command.run()
             finish(0)
         } catch {
