@@ -22,6 +22,8 @@ public struct Document: Sendable {
         case list([String])
         case table(Table)
         case figure(Figure)
+        case dots(DotFigure)
+        case intervals(IntervalFigure)
     }
 
     public struct Table: Sendable {
@@ -82,6 +84,8 @@ public struct Document: Sendable {
 
     public let title: String
     public let subtitle: String
+    /// What is to be read before any number.
+    public var first: Section?
     public let facts: [Fact]
     public let sections: [Section]
 }
@@ -115,6 +119,8 @@ public struct Plot: Sendable {
     var topMarks: [(name: String, place: Double)] = []
     /// Points with limits and marks, or lines alone.
     let hasMarks: Bool
+    /// Where the y axis ends; nil: at 1 with lines alone, and behind all points with marks.
+    var yEnd: Double?
     let series: [Series]
 
     /// The most series that can be told apart.

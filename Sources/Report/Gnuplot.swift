@@ -79,7 +79,8 @@ public enum Gnuplot {
             "set tics nomirror out scale 0.6,0.3 textcolor rgb '\(ink)'",
             "set grid ytics \(plot.logarithmicX == nil ? "" : "xtics ")lt 1 lw 0.7 lc rgb '\(grid)'",
             "set xlabel '\(plot.xLabel)' textcolor rgb '\(ink)'", "set ylabel '\(plot.yLabel)' textcolor rgb '\(ink)'",
-            "set yrange [0:\(plot.hasMarks ? "*" : "1")]", "set offsets \(plot.hasMarks ? "0.15, 0.15" : "0, 0"), 0, 0",
+            "set yrange [0:\(plot.yEnd.map { "\($0)" } ?? (plot.hasMarks ? "*" : "1"))]",
+            "set offsets \(plot.hasMarks ? "0.15, 0.15" : "0, 0"), 0, 0",
         ]
         if let range = plot.logarithmicX {
             lines += ["set logscale x", "set xrange [\(range.lowerBound):\(range.upperBound)]"]

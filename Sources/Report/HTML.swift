@@ -9,28 +9,16 @@ extension Document {
     ///
     /// - Throws: `PlotError` when gnuplot is not there or fails.
     public func html() async throws(PlotError) -> String {
-        var body = ""
         var pictures = 0
+        var body = ""
         for (index, section) in sections.enumerated() {
             body += "<section id=\"s\(index + 1)\">\n<h2>\(Self.html(section.title))</h2>\n"
-            for block in section.blocks {
-                switch block {
-                case .text(let text): body += "<p>\(Self.html(text))</p>\n"
-                case .list(let items):
-                    body += "<ul>\n" + items.map { "<li>\(Self.html($0))</li>\n" }.joined() + "</ul>\n"
-                case .table(let table): body += Self.html(table)
-                case .figure(let figure):
-                    body += "<figure>\n" + Self.legend(figure)
-                    body += "<div class=\"plots\(figure.hasMarks ? " small" : "")\">\n"
-                    for plot in figure.plots {
-                        pictures += 1
-                        let svg = try await Gnuplot.svg(plot, name: "p\(pictures)")
-                        body += "<div class=\"plot\"><h3>\(Self.html(plot.title))</h3>\n\(svg)\n</div>\n"
-                    }
-                    body += "</div>\n<figcaption>\(Self.html(figure.caption))</figcaption>\n</figure>\n"
-                }
-            }
-            body += "</section>\n"
+            body += try await Self.html(section.blocks, &pictures) + "</section>\n"
+        }
+        var lead = ""
+        if let first {
+            lead = "<section class=\"first\">\n<h2>\(Self.html(first.title))</h2>\n"
+            lead += try await Self.html(first.blocks, &pictures) + "</section>\n"
         }
         let facts = facts.map {
             "<div><dt>\(Self.html($0.label))</dt><dd>\(Self.html($0.value))</dd></div>\n"
@@ -55,7 +43,7 @@ extension Document {
             <header>
             <h1>\(Self.html(title))</h1>
             <p class="subtitle">\(Self.html(subtitle))</p>
-            <dl class="facts">
+            \(lead)<dl class="facts">
             \(facts.joined())</dl>
             <nav><ol>
             \(contents.joined())</ol></nav>
@@ -66,6 +54,38 @@ extension Document {
             </html>
 
             """
+    }
+
+    private static func html(_ blocks: [Block], _ pictures: inout Int) async throws(PlotError) -> String {
+        var out = ""
+        for block in blocks {
+            switch block {
+            case .text(let text): out += "<p>\(html(text))</p>\n"
+            case .list(let items): out += "<ul>\n" + items.map { "<li>\(html($0))</li>\n" }.joined() + "</ul>\n"
+            case .table(let table): out += html(table)
+            case .figure(let figure):
+                var plots: [(title: String, svg: String)] = []
+                for plot in figure.plots {
+                    pictures += 1
+                    plots.append((plot.title, try await Gnuplot.svg(plot, name: "p\(pictures)")))
+                }
+                out += html(plots, legend: legend(figure), caption: figure.caption, isSmall: figure.hasMarks)
+            case .dots(let figure):
+                out += html(
+                    figure.maps.map { ($0.title, figure.svg($0)) }, legend: figure.htmlLegend, caption: figure.caption)
+            case .intervals(let figure):
+                out += html([(figure.title, figure.svg)], legend: "", caption: figure.caption)
+            }
+        }
+        return out
+    }
+
+    private static func html(
+        _ plots: [(title: String, svg: String)], legend: String, caption: String, isSmall: Bool = false
+    ) -> String {
+        var out = "<figure>\n\(legend)<div class=\"plots\(isSmall ? " small" : "")\">\n"
+        for plot in plots { out += "<div class=\"plot\"><h3>\(html(plot.title))</h3>\n\(plot.svg)\n</div>\n" }
+        return out + "</div>\n<figcaption>\(html(caption))</figcaption>\n</figure>\n"
     }
 
     /// Text that is text in an element and in an attribute.
@@ -171,6 +191,12 @@ extension Document {
         }
         .facts dd { margin: 0; font-size: 1.45rem; font-weight: 650; line-height: 1.25; letter-spacing: -0.01em; }
         .facts dt { margin-top: 0.3rem; font-size: 0.85rem; line-height: 1.4; color: var(--soft); }
+        .first {
+          margin: 0 0 1.5rem; padding: 0.9rem 1.1rem 0.5rem; background: var(--card);
+          border: 1px solid var(--grid); border-left: 4px solid var(--s8); border-radius: 8px;
+        }
+        .first h2 { margin: 0; }
+        .first li, .first p { max-width: 60rem; }
         nav ol {
           display: flex; flex-wrap: wrap; gap: 0.3rem 1.4rem; margin: 1.75rem 0 0; padding: 0; list-style: none;
           font-size: 0.9rem;
@@ -196,7 +222,7 @@ extension Document {
         .plot {
           padding: 0.9rem 1rem 0.5rem; background: var(--card); border: 1px solid var(--grid); border-radius: 8px;
         }
-        .plot svg { display: block; width: 100%; height: auto; }
+        .plot svg { display: block; width: 100%; height: auto; font-size: 11px; }
         .plot svg text, .plot svg tspan { font-family: inherit; }
         .legend {
           display: flex; flex-wrap: wrap; gap: 0.3rem 1.3rem; margin: 0 0 0.7rem; padding: 0; list-style: none;
@@ -210,10 +236,10 @@ extension Document {
           body { max-width: none; padding: 0; font-size: 10.5px; }
           nav { display: none; }
           h2, h3, caption, thead, tr.group { break-after: avoid; }
-          tr, .plot, .facts div, li { break-inside: avoid; }
+          tr, caption, .plot, .facts div, .first, li { break-inside: avoid; }
           thead { display: table-header-group; }
           .table { overflow: visible; }
-          .facts { grid-template-columns: repeat(4, 1fr); }
+          .facts { grid-template-columns: repeat(auto-fit, minmax(32mm, 1fr)); }
           .plots, .plots.small { grid-template-columns: 1fr 1fr; }
           a { color: inherit; text-decoration: none; }
         }

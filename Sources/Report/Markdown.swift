@@ -6,21 +6,27 @@ extension Document {
     /// The document as Markdown.
     public var markdown: String {
         var out = "# \(Self.escaped(title))\n\n\(Self.escaped(subtitle))\n"
+        if let first { out += Self.markdown(first) }
         for fact in facts { out += "\n- **\(Self.escaped(fact.value))** \(Self.escaped(fact.label))" }
-        out += "\n"
-        for section in sections {
-            out += "\n## \(Self.escaped(section.title))\n"
-            for block in section.blocks {
-                switch block {
-                case .text(let text): out += "\n\(Self.escaped(text))\n"
-                case .list(let items): out += "\n" + items.map { "- \(Self.escaped($0))\n" }.joined()
-                case .table(let table): out += "\n" + Self.markdown(table)
-                case .figure(let figure): out += "\n*\(Self.escaped(figure.caption)) (plotted in the HTML page)*\n"
-                }
+        return out + "\n" + sections.map(Self.markdown).joined()
+    }
+
+    private static func markdown(_ section: Section) -> String {
+        var out = "\n## \(escaped(section.title))\n"
+        for block in section.blocks {
+            switch block {
+            case .text(let text): out += "\n\(escaped(text))\n"
+            case .list(let items): out += "\n" + items.map { "- \(escaped($0))\n" }.joined()
+            case .table(let table): out += "\n" + markdown(table)
+            case .figure(let figure): out += markdown(caption: figure.caption)
+            case .dots(let figure): out += markdown(caption: figure.caption)
+            case .intervals(let figure): out += markdown(caption: figure.caption)
             }
         }
         return out
     }
+
+    private static func markdown(caption: String) -> String { "\n*\(escaped(caption)) (drawn in the HTML page)*\n" }
 
     private static func markdown(_ table: Table) -> String {
         func line(_ cells: [String]) -> String { "| " + cells.joined(separator: " | ") + " |\n" }

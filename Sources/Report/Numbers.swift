@@ -29,6 +29,14 @@ extension Double {
 
     /// With three digits, or all of those before the point.
     var short: String { fixed(usualDecimals) }
+
+    /// A share as a percentage, with three digits.
+    var percent: String { (100 * self).short + " %" }
+}
+
+extension Int {
+    /// Thousands apart.
+    var grouped: String { Double(self).fixed(0) }
 }
 
 extension Estimate {

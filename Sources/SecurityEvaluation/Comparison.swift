@@ -18,6 +18,11 @@ public enum Threat: String, CaseIterable, Codable, Sendable {
 
 /// What a defence leaves an attacker to guess.
 public struct DefenceRow: Codable, Equatable, Sendable {
+    public static let none = "none"
+    public static let physicalKASLR = "Linux KASLR, physical"
+    public static let kperm = "kperm"
+    public static let kpermWithKASLR = "kperm with physical KASLR"
+
     public let defence: String
     /// What the figures are computed from.
     public let parameters: String
@@ -86,10 +91,10 @@ extension DefenceRow {
         let memory = "\(kaslr.memory >> 20) MiB of memory in one piece"
         return [
             DefenceRow(
-                "none", "one load address", physical: 0,
+                none, "one load address", physical: 0,
                 limits: "every address stands in a public file"),
             DefenceRow(
-                "Linux KASLR, physical", "\(kaslr.physical) slots of \(kaslr.alignment >> 20) MiB, \(memory)",
+                physicalKASLR, "\(kaslr.physical) slots of \(kaslr.alignment >> 20) MiB, \(memory)",
                 physical: physical, alias: physical + linear,
                 limits: "one known physical address gives all: everything moves together"),
             DefenceRow(
@@ -112,12 +117,12 @@ extension DefenceRow {
                 isKnown: input.objectFiles > 0, physical: objects, virtual: objects, afterLeak: objects,
                 limits: "one leaked address gives its whole object file; the order lasts until the next boot"),
             DefenceRow(
-                "kperm", "\(input.target.candidates) frames that may hold the page", physical: frames,
+                kperm, "\(input.target.candidates) frames that may hold the page", physical: frames,
                 afterLeak: left,
                 limits:
                     "virtual addresses stay (no gadget moves), contents can be read and known again, pinned pages stay"),
             DefenceRow(
-                "kperm with physical KASLR",
+                kpermWithKASLR,
                 "\(input.target.candidates) frames, \(kaslr.physical) slots, \(memory)", physical: physical + frames,
                 alias: physical + linear + frames, afterLeak: left,
                 limits: "the same, but that pinned pages move with the image"),

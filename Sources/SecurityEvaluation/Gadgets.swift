@@ -8,31 +8,38 @@
 public import Addressing
 import Disassembly
 
-/// How many gadgets a stretch of x86-64 code has.
-public struct GadgetCount: Encodable, Equatable, Sendable {
+/// How many gadgets there are.
+public struct GadgetFigures: Codable, Equatable, Sendable {
     /// Instructions of a gadget, its end included.
     public static let longest = 5
+
+    /// Returns, jumps to the return thunk, and indirect jumps and calls through a register.
+    public let ends: Int
+    /// Places from which the instructions lead to such an end.
+    public let gadgets: Int
+    /// Gadgets of different bytes.
+    public let different: Int
+
+    public init(ends: Int, gadgets: Int, different: Int) {
+        self.ends = ends
+        self.gadgets = gadgets
+        self.different = different
+    }
+}
+
+/// Counts the gadgets of stretches of x86-64 code.
+public struct GadgetCount: Sendable {
     /// Bytes of a gadget before its end.
     private static let reach = 20
 
-    /// Returns, jumps to the return thunk, and indirect jumps and calls through a register.
-    public private(set) var ends = 0
-    /// Places from which the instructions lead to such an end.
-    public private(set) var gadgets = 0
-    /// Gadgets of different bytes.
-    public var different: Int { bytes.count }
+    private var ends = 0
+    private var gadgets = 0
     private var bytes: Set<[UInt8]> = []
 
     public init() {}
 
-    private enum CodingKeys: CodingKey { case ends, gadgets, different }
-
-    public func encode(to encoder: any Encoder) throws {
-        var container = encoder.container(keyedBy: CodingKeys.self)
-        try container.encode(ends, forKey: .ends)
-        try container.encode(gadgets, forKey: .gadgets)
-        try container.encode(different, forKey: .different)
-    }
+    /// Of all code so far.
+    public var figures: GadgetFigures { GadgetFigures(ends: ends, gadgets: gadgets, different: bytes.count) }
 
     /// Counts those of a stretch of code.
     ///
@@ -54,7 +61,7 @@ public struct GadgetCount: Encodable, Equatable, Sendable {
                 else { continue }
                 let rest = back - one.size
                 let count = rest == 0 ? 1 : steps[rest] == 0 ? 0 : steps[rest] + 1
-                guard count > 0, count < Self.longest else { continue }
+                guard count > 0, count < GadgetFigures.longest else { continue }
                 steps[back] = count
                 gadgets += 1
                 bytes.insert((start..<end + size).map(byte))

@@ -24,13 +24,26 @@ extension PlaceDistribution {
 
     /// The chance that one of `guesses` guesses hits; an upper bound where `isBound`, or where places differ in chance.
     public func success(within guesses: Int, _ after: AfterMiss) -> Double {
-        switch after {
+        after.success(of: likeliest, within: guesses)
+    }
+}
+
+extension ClassFigures {
+    /// The chance that one of `guesses` guesses hits one page of the class, with the same provisos.
+    public func success(within guesses: Int, _ after: AfterMiss) -> Double {
+        after.success(of: (-minEntropy).powerOfTwo, within: guesses)
+    }
+}
+
+extension AfterMiss {
+    fileprivate func success(of likeliest: Double, within guesses: Int) -> Double {
+        switch self {
         case .sameOrder: min(Double(guesses) * likeliest, 1)
-        case .freshOrder: 1 - power(1 - likeliest, guesses)
+        case .freshOrder: 1 - Self.power(1 - likeliest, guesses)
         }
     }
 
-    private func power(_ base: Double, _ exponent: Int) -> Double {
+    private static func power(_ base: Double, _ exponent: Int) -> Double {
         var (result, square, left) = (1.0, base, exponent)
         while left > 0 {
             if left & 1 == 1 { result *= square }

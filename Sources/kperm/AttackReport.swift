@@ -5,12 +5,10 @@
 import Addressing
 import GuestCheck
 import PagePermutation
+import SecurityEvaluation
 
 /// Attacks one boot after the other.
 struct AttackRun {
-    /// What comes by chance less often than this is taken as a wrong prediction.
-    private static let unbelievable = 1e-6
-
     private let command: EvaluateAttack
     private let planned: PlannedAttack
     private var results: [AttackResult] = []
@@ -56,20 +54,27 @@ struct AttackRun {
         if wrong > 0 {
             throw CommandFailure.check("\(command.image): \(wrong) of \(results.count) boots contradict themselves")
         }
-        if report.chance < Self.unbelievable {
+        if report.chance < HitCount.unbelievable {
             throw CommandFailure.check(
                 "\(command.image): \(report.hits) hits of \(results.count) are not what \(report.prediction) predicts")
         }
     }
 }
 
-struct AttackReport: Encodable {
+struct AttackReport: Codable {
     let image: String
+    /// Of the kernel; nil in what was printed before kperm named it.
+    let release: String?
+    let build: String?
     let kind: String
     let target: String
+    /// Of the first byte that is written, as linked; nil with `release`.
+    let address: String?
     let pageClass: String
     let isPermuted: Bool
     let frames: Int
+    /// Whether the target's own page is one of those whose place is known; nil with `release`.
+    let leaksTarget: Bool?
     let prediction: Double
     let predictionIsExact: Bool
     let boots: Int
@@ -87,11 +92,15 @@ struct AttackReport: Encodable {
     init(_ image: String, _ kind: EvaluateAttack.Kind, _ planned: PlannedAttack, _ results: [AttackResult]) {
         let count = HitCount(results.count { $0.outcome == .hit }, of: results.count)
         self.image = image
+        release = planned.release
+        build = planned.build
         self.kind = kind.rawValue
         target = planned.attack.target.name
         pageClass = planned.pageClass
         isPermuted = planned.isPermuted
+        address = planned.attack.target.address.description
         frames = planned.attack.frames.count
+        leaksTarget = planned.attack.leaksTarget
         prediction = planned.attack.prediction
         predictionIsExact = planned.attack.spreadsEvenly
         boots = results.count
@@ -140,7 +149,9 @@ extension PlannedAttack {
 }
 
 extension Attack {
-    fileprivate var words: String {
+    var leaksTarget: Bool { if case .leak(_, includingTarget: true) = method { true } else { false } }
+
+    var words: String {
         switch method {
         case .blind: "blind write to \(target.name)"
         case .alias: "write to \(target.name) through the linear map"

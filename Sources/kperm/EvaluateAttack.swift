@@ -44,6 +44,9 @@ struct EvaluateAttack: AsyncParsableCommand {
         case modprobePath = "modprobe-path"
         case corePattern = "core-pattern"
         case text, alias, leak, fingerprint
+
+        /// What it aims at; nil where that is to be said.
+        var aim: AttackAim? { AttackAim(rawValue: rawValue) }
     }
 
     @Argument(help: "A permuted image, or a stock one.", completion: .file())
@@ -112,17 +115,8 @@ struct EvaluateAttack: AsyncParsableCommand {
         if let leaked, leaked < 0 { throw ValidationError("--leaked takes a number from 0 on") }
         if leaksTarget, leaked == 0 { throw ValidationError("--leaks-target: --leaked takes a number from 1 on then") }
         if let reads, reads < 0 { throw ValidationError("--reads takes a number from 0 on") }
-        if [.modprobePath, .corePattern, .text].contains(kind), target != nil {
+        if kind.aim != nil, target != nil {
             throw ValidationError("--kind \(kind.rawValue) names its target itself")
-        }
-    }
-
-    private var aim: AttackAim {
-        switch kind {
-        case .modprobePath: .modprobePath
-        case .corePattern: .corePattern
-        case .text: .text
-        case .alias, .leak, .fingerprint: target ?? .modprobePath
         }
     }
 
@@ -200,31 +194,10 @@ struct EvaluateAttack: AsyncParsableCommand {
     private func attack(
         _ image: borrowing KernelImage, _ analysis: KernelAnalysis, _ problem: PermutationProblem?
     ) throws -> PlannedAttack {
-        guard let release = analysis.release else {
-            throw CommandFailure.input("\(image.path): not Linux: nothing in it tells what an attack did")
-        }
-        let target = try aim.target(in: image, analysis, at: address)
-        guard let page = analysis.map.page(of: target.address) else {
-            throw CommandFailure.input("\(image.path): \(target.name) (\(target.address)) lies outside the image")
-        }
-        let frames = problem?.frames(for: page) ?? [page]
-        let method: Attack.Method =
-            switch kind {
-            case .modprobePath, .corePattern, .text: .blind
-            case .alias: .alias
-            case .leak:
-                .leak(pages: leaked ?? min(1, frames.count - (leaksTarget ? 0 : 1)), includingTarget: leaksTarget)
-            case .fingerprint: .fingerprint(reads: reads ?? (frames.count + 1) / 2)
-            }
-        let attack = Attack(
-            method, on: target, frames: frames, spreadsEvenly: problem?.spreadsEvenly(page) ?? true)
-        if let problem = attack.problem(imageBase: analysis.map.virtualBase, pageCount: analysis.map.pageCount) {
-            throw CommandFailure.input("\(image.path): \(problem)")
-        }
-        return PlannedAttack(
-            attack: attack, release: release,
-            pageClass: analysis.classes.first { $0.ranges.contains { $0.contains(page) } }?.name ?? "none",
-            isPermuted: problem != nil)
+        let way = AttackWay(
+            kind: kind, aim: kind.aim ?? target ?? .modprobePath, leaked: leaked, leaksTarget: leaksTarget,
+            reads: reads, address: address)
+        return try PlannedAttack(way, in: image, analysis, problem)
     }
 
     private func run(_ planned: PlannedAttack, expectation: () throws -> GuestExpectation) async throws {
@@ -232,12 +205,4 @@ struct EvaluateAttack: AsyncParsableCommand {
         for _ in 0..<boots { try await run.attack(expectation(), options) }
         try run.finish()
     }
-}
-
-/// An attack, and what is known of it beforehand.
-struct PlannedAttack {
-    let attack: Attack
-    let release: String
-    let pageClass: String
-    let isPermuted: Bool
 }

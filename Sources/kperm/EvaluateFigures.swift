@@ -5,6 +5,7 @@ import ArgumentParser
 import KernelImage
 import KernelRewrite
 import PagePermutation
+import Report
 import SecureRandom
 import SecurityEvaluation
 

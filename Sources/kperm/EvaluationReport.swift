@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 
-// What an evaluation gives, as JSON and for people to read. What a permutation does
-// not protect stands first.
+// An evaluation of one image.
 
 import Addressing
 import KernelImage
 import KernelRewrite
 import PagePermutation
+import Report
 import SecureRandom
 import SecurityEvaluation
 
@@ -21,150 +21,103 @@ private let knownTargets = [
     ("idt_table", "where interrupts go"),
 ]
 
-struct EvaluationReport: Encodable {
-    struct Chance: Encodable {
-        let guesses: Int
-        let sameOrder: Double
-        let freshOrder: Double
-    }
-
-    struct Target: Encodable {
-        let name: String
-        /// Why an attacker wants it; nil for what was asked for.
-        let use: String?
-        let address: String
-        let page: Int
-        let pageClass: String?
-        let candidates: Int
-        let targetBits: Double
-        let minEntropy: Double
-        /// With the image's own position to guess as well.
-        let bitsWithoutPosition: Double
-        let expectedGuessesSameOrder: Double
-        let expectedGuessesFreshOrder: Double
-        let isBound: Bool
-        let chances: [Chance]
-        /// Why the page stays, if it does.
-        let stays: String?
-    }
-
-    struct ClassLeaks: Encodable {
-        let name: String
-        let leaks: [LeakFigures]
-    }
-
-    struct Exposed: Encodable {
-        let reason: String
-        let pages: Int
-        let evidence: [String]
-    }
-
-    let file: String
-    let release: String?
-    let state: String
-    let granule: String
-    let pages: Int
-    let counted: Int
-    let limits: [String]
-    let classes: [ClassFigures]
-    let demands: [DemandFigures]
-    let targets: [Target]
-    let leaks: [ClassLeaks]
-    let fingerprints: [FingerprintFigures]
-    let kaslr: KASLRSlots
-    let comparison: [DefenceRow]
-    let comparedTarget: String
-    let exposed: [Exposed]
-    /// Of the order in the image or the table; nil where every boot draws one.
-    let structure: [ClassStructure]?
-    var gadgets: GadgetCount?
-    var played: [PlayedFigure]?
-
+extension EvaluationReport {
     init(
         _ subject: borrowing EvaluationSubject, targets: [String], guesses: [Int], leaks: [Int], memory: UInt64
     ) throws {
         let (analysis, problem) = (subject.analysis, subject.problem)
-        let map = analysis.map
-        file = subject.kernel.path
-        release = analysis.release
-        state = subject.state
-        granule = problem.granule.rawValue
-        pages = map.pageCount
-        counted = analysis.countedPages
-        limits = [
-            "Virtual addresses do not change: no gadget, no function and no variable moves for code that is led astray.",
-            "Whoever reads physical memory finds pages by their contents, and the page tables.",
-            "Pinned pages lie where the public image says, moved only by KASLR.",
-            "Bits are of one page's place; the order as a whole has many more, which no single attack faces.",
-        ]
-        classes = problem.figures
+        let (file, map, classes) = (subject.kernel.path, analysis.map, problem.figures)
+        let demands: [DemandFigures]
         do { demands = try problem.demands() } catch { throw CommandFailure.input("\(file): \(error)") }
         let alignment = subject.kernel.segments.filter { $0.type == Segment.load }.map(\.alignment).max() ?? 1
-        kaslr = KASLRSlots(
+        let kaslr = KASLRSlots(
             imageSize: UInt64(map.pageCount * pageSize), lowest: map.physicalBase.rawValue,
             alignment: max(alignment, UInt64(pageSize)), memory: memory)
-        let position = kaslr.physicalBits
-
-        let addresses = try Addresses(subject.kernel)
-        var found: [Target] = []
-        func add(_ name: String, _ address: VirtualAddress, _ use: String?) throws {
-            guard let page = map.page(of: address) else {
-                throw CommandFailure.input("\(name): \(address) lies outside the image")
-            }
-            let place = problem.place(of: page)
-            let distribution = place.distribution
-            found.append(
-                Target(
-                    name: name, use: use, address: address.description, page: page, pageClass: place.name,
-                    candidates: distribution.candidates, targetBits: distribution.bits.rounded6,
-                    minEntropy: distribution.minEntropy.rounded6,
-                    bitsWithoutPosition: (distribution.minEntropy + position).rounded6,
-                    expectedGuessesSameOrder: distribution.expectedGuesses(.sameOrder).rounded6,
-                    expectedGuessesFreshOrder: distribution.expectedGuesses(.freshOrder).rounded6,
-                    isBound: distribution.isBound,
-                    chances: guesses.map {
-                        Chance(
-                            guesses: $0, sameOrder: distribution.success(within: $0, .sameOrder).rounded6,
-                            freshOrder: distribution.success(within: $0, .freshOrder).rounded6)
-                    },
-                    stays: distribution.candidates > 1 ? nil : Self.reason(page, analysis, problem)))
-        }
-        for name in targets { try add(name, try addresses.range(name, in: subject.kernel).lowerBound, nil) }
-        if targets.isEmpty {
-            for (name, use) in knownTargets {
-                guard let address = try? addresses.range(name, in: subject.kernel).lowerBound else { continue }
-                try add(name, address, use)
-            }
-        }
-        self.targets = found
-        self.leaks = classes.filter { $0.candidates > 1 }.map { figures in
-            ClassLeaks(
-                name: figures.name,
-                leaks: leaks.filter { $0 <= figures.candidates }.map {
-                    LeakFigures(candidates: figures.candidates, leaked: $0)
-                })
-        }
-        fingerprints = problem.fingerprints(contents: subject.contents())
+        let found = try Self.targets(targets, in: subject, guesses: guesses, position: kaslr.physicalBits)
         let aim = found.first { $0.candidates > 1 } ?? found.first
-        comparedTarget = aim?.name ?? "none"
         let counts = try SymbolCounts(subject.kernel)
-        comparison =
-            aim.map { [kaslr] aim in
+        let place = aim.map { problem.place(of: $0.page).distribution }
+        self.init(
+            file: file, release: analysis.release, state: subject.state, granule: problem.granule.rawValue,
+            pages: map.pageCount, counted: analysis.countedPages,
+            limits: [
+                "Virtual addresses do not change: no gadget, no function and no variable moves for code that is led astray.",
+                "Whoever reads physical memory finds pages by their contents, and the page tables.",
+                "Pinned pages lie where the public image says, moved only by KASLR.",
+                "Bits are of one page's place; the order as a whole has many more, which no single attack faces.",
+            ],
+            classes: classes, demands: demands, targets: found,
+            leaks: classes.filter { $0.candidates > 1 }.map { figures in
+                ClassLeaks(
+                    name: figures.name,
+                    leaks: leaks.filter { $0 <= figures.candidates }.map {
+                        LeakFigures(candidates: figures.candidates, leaked: $0)
+                    })
+            },
+            fingerprints: problem.fingerprints(contents: subject.contents()), kaslr: kaslr,
+            comparison: place.map { place in
                 DefenceRow.all(
                     ComparisonInput(
                         kaslr: kaslr, linearMapSlots: 1, functions: counts.functions, objectFiles: counts.objectFiles,
-                        targetIsCode: aim.pageClass?.hasSuffix("text") ?? false,
-                        target: problem.place(of: aim.page).distribution))
-            } ?? []
-        var exposed: [String: (pages: Set<Int>, evidence: [String])] = [:]
+                        targetIsCode: aim?.pageClass?.hasSuffix("text") ?? false, target: place))
+            } ?? [],
+            comparedTarget: aim?.name ?? "none", exposed: Self.exposed(problem),
+            structure: subject.forward.map { problem.structure(of: $0) })
+    }
+
+    /// What was asked for by name or address; without, what attacks are known to write.
+    private static func targets(
+        _ names: [String], in subject: borrowing EvaluationSubject, guesses: [Int], position: Double
+    ) throws -> [Target] {
+        let addresses = try Addresses(subject.kernel)
+        var found: [Target] = []
+        for name in names {
+            let address = try addresses.range(name, in: subject.kernel).lowerBound
+            found.append(try target(name, address, nil, in: subject, guesses, position))
+        }
+        if names.isEmpty {
+            for (name, use) in knownTargets {
+                guard let address = try? addresses.range(name, in: subject.kernel).lowerBound else { continue }
+                found.append(try target(name, address, use, in: subject, guesses, position))
+            }
+        }
+        return found
+    }
+
+    private static func target(
+        _ name: String, _ address: VirtualAddress, _ use: String?, in subject: borrowing EvaluationSubject,
+        _ guesses: [Int], _ position: Double
+    ) throws -> Target {
+        guard let page = subject.analysis.map.page(of: address) else {
+            throw CommandFailure.input("\(name): \(address) lies outside the image")
+        }
+        let place = subject.problem.place(of: page)
+        let distribution = place.distribution
+        return Target(
+            name: name, use: use, address: address.description, page: page, pageClass: place.name,
+            candidates: distribution.candidates, targetBits: distribution.bits.rounded6,
+            minEntropy: distribution.minEntropy.rounded6,
+            bitsWithoutPosition: (distribution.minEntropy + position).rounded6,
+            expectedGuessesSameOrder: distribution.expectedGuesses(.sameOrder).rounded6,
+            expectedGuessesFreshOrder: distribution.expectedGuesses(.freshOrder).rounded6,
+            isBound: distribution.isBound,
+            chances: guesses.map {
+                Chance(
+                    guesses: $0, sameOrder: distribution.success(within: $0, .sameOrder).rounded6,
+                    freshOrder: distribution.success(within: $0, .freshOrder).rounded6)
+            },
+            stays: distribution.candidates > 1 ? nil : reason(page, subject.analysis, subject.problem))
+    }
+
+    private static func exposed(_ problem: PermutationProblem) -> [Exposed] {
+        var exposed: [String: (pages: Set<Int>, evidence: Set<String>)] = [:]
         for pin in problem.pins {
             exposed[pin.reason, default: ([], [])].pages.formUnion(pin.pages)
-            exposed[pin.reason, default: ([], [])].evidence.append(pin.evidence)
+            exposed[pin.reason, default: ([], [])].evidence.insert(pin.evidence)
         }
-        self.exposed = exposed.map { reason, all in
-            Exposed(reason: reason, pages: all.pages.count, evidence: Array(Set(all.evidence)).sorted())
+        return exposed.map { reason, all in
+            Exposed(reason: reason, pages: all.pages.count, evidence: all.evidence.sorted())
         }.sorted { ($1.pages, $0.reason) < ($0.pages, $1.reason) }
-        structure = subject.forward.map { problem.structure(of: $0) }
     }
 
     /// Why a page stays.
@@ -208,13 +161,13 @@ extension EvaluationSubject {
     }
 
     /// Those of all code that the image keeps when it runs.
-    func gadgets() -> GadgetCount {
+    func gadgets() -> GadgetFigures {
         let thunk = (try? Addresses(kernel).range("__x86_return_thunk", in: kernel))?.lowerBound
         var count = GadgetCount()
         for segment in kernel.segments where segment.type == Segment.load && segment.flags & 1 != 0 {
             let range = Int(segment.offset)..<Int(segment.offset + segment.fileSize)
             count.add(kernel.file.bytes.extracting(range), at: segment.virtualAddress, returnThunk: thunk)
         }
-        return count
+        return count.figures
     }
 }

@@ -2,6 +2,7 @@
 
 // An evaluation for people.
 
+import Report
 import SecurityEvaluation
 
 extension EvaluationReport {
@@ -22,7 +23,7 @@ extension EvaluationReport {
         if let structure { printStructure(structure) }
         if let gadgets {
             Swift.print(
-                "gadgets:     \(gadgets.gadgets) of up to \(GadgetCount.longest) instructions (\(gadgets.different) "
+                "gadgets:     \(gadgets.gadgets) of up to \(GadgetFigures.longest) instructions (\(gadgets.different) "
                     + "different) before \(gadgets.ends) ends; 0 of them moved: virtual addresses stay")
         }
         guard let played else { return }

@@ -88,6 +88,9 @@ extension Double {
     }
 }
 
+/// The name of a file without its directories.
+func lastComponent(_ path: String) -> String { path.split(separator: "/").last.map(String.init) ?? path }
+
 /// Numbers as people write them: hexadecimal with 0x, else decimal.
 func parseNumber(_ text: some StringProtocol) -> UInt64? {
     text.hasPrefix("0x") || text.hasPrefix("0X") ? UInt64(text.dropFirst(2), radix: 16) : UInt64(text)

@@ -11,10 +11,10 @@ import Testing
     private let place = NSTemporaryDirectory() + "kperm-browser-\(UUID().uuidString)"
 
     /// Opens the page, which may not take longer than the browser's patience.
-    private func browse(_ options: String...) async throws -> String {
+    private func browse(_ sample: Sample, _ options: String...) async throws -> String {
         try FileManager.default.createDirectory(atPath: place, withIntermediateDirectories: true)
         let page = "\(place)/page.html"
-        try Data(try await SampleReport.make().document.html().utf8).write(to: URL(fileURLWithPath: page))
+        try Data(try await sample.document().html().utf8).write(to: URL(fileURLWithPath: page))
         do {
             return try runTool(
                 [
@@ -47,7 +47,7 @@ import Testing
 
     @Test func elements() async throws {
         defer { remove() }
-        let tree = try await browse("--dump-dom")
+        let tree = try await browse(.overhead, "--dump-dom")
         #expect(!tree.contains("<script") && tree.contains("<td>a&lt;b&gt;&amp;amp;\"\u{301}'|&lt;/td&gt;&lt;script"))
         #expect(tree.occurrences(of: "<section") == 8)
         #expect(tree.occurrences(of: "<svg viewBox=") == 6)
@@ -57,17 +57,33 @@ import Testing
         #expect(tree.contains("<figcaption>") && tree.contains("<caption>"))
     }
 
-    @Test func lightAndDark() async throws {
+    /// In both schemes the same elements, limits before facts.
+    @Test func security() async throws {
         defer { remove() }
-        _ = try await browse("--screenshot=\(place)/light.png")
-        _ = try await browse("--force-dark-mode", "--screenshot=\(place)/dark.png")
+        let tree = try await browse(.security, "--dump-dom")
+        let dark = try await browse(.security, "--force-dark-mode", "--dump-dom")
+        #expect(dark == tree)
+        #expect(!tree.contains("<script") && tree.contains("&lt;script&gt;alert(1)"))
+        #expect(tree.occurrences(of: "<section") == 9)
+        #expect(tree.occurrences(of: "<svg viewBox=") == 7)
+        #expect(tree.occurrences(of: "</table>") == 13)
+        #expect(tree.occurrences(of: "<tbody>") == tree.occurrences(of: "</tbody>"))
+        let first = try #require(tree.range(of: "<section class=\"first\">"))
+        #expect(try first.upperBound < #require(tree.range(of: "<dl class=\"facts\">")).lowerBound)
+        #expect(tree.contains("<td class=\"n\">0 % to 7.13 %</td>"))
+    }
+
+    @Test(arguments: Sample.allCases) func lightAndDark(sample: Sample) async throws {
+        defer { remove() }
+        _ = try await browse(sample, "--screenshot=\(place)/light.png")
+        _ = try await browse(sample, "--force-dark-mode", "--screenshot=\(place)/dark.png")
         #expect(try corner("\(place)/light.png") == "fbfbf9")
         #expect(try corner("\(place)/dark.png") == "171716")
     }
 
-    @Test func paper() async throws {
+    @Test(arguments: Sample.allCases) func paper(sample: Sample) async throws {
         defer { remove() }
-        _ = try await browse("--no-pdf-header-footer", "--print-to-pdf=\(place)/page.pdf")
+        _ = try await browse(sample, "--no-pdf-header-footer", "--print-to-pdf=\(place)/page.pdf")
         let file = try Data(contentsOf: URL(fileURLWithPath: "\(place)/page.pdf"))
         #expect(file.starts(with: Array("%PDF-".utf8)) && file.count > 20_000)
     }

@@ -8,8 +8,8 @@ import Report
 import Testing
 
 struct PageTests {
-    @Test func needsNothingElse() async throws {
-        let page = try await SampleReport.make().document.html()
+    @Test(arguments: Sample.allCases) func needsNothingElse(sample: Sample) async throws {
+        let page = try await sample.document().html()
         #expect(page.hasPrefix("<!DOCTYPE html>") && page.hasSuffix("</html>\n"))
         #expect(!page.contains("<script") && !page.contains("<link") && !page.contains("@import"))
         #expect(page.contains("content=\"default-src 'none'; style-src 'unsafe-inline'\""))
@@ -22,8 +22,8 @@ struct PageTests {
     }
 
     /// What links and pictures point at is there, once.
-    @Test func names() async throws {
-        let page = try await SampleReport.make().document.html()
+    @Test(arguments: Sample.allCases) func names(sample: Sample) async throws {
+        let page = try await sample.document().html()
         let names = page.matches(of: /\bid=["']([^"']*)/).map { String($0.1) }
         #expect(Set(names).count == names.count)
         for reference in page.matches(of: /(?:href=["']|url\()#([^"')]*)/) {
@@ -31,12 +31,12 @@ struct PageTests {
         }
     }
 
-    @Test func hostileText() async throws {
-        let page = try await SampleReport.make().document.html()
+    @Test(arguments: Sample.allCases) func hostileText(sample: Sample) async throws {
+        let page = try await sample.document().html()
         let escaped = "a&lt;b&gt;&amp;amp;&quot;\u{301}&#39;|&lt;/td&gt;&lt;script&gt;alert(1)&lt;/script&gt;"
         #expect(page.occurrences(of: escaped) > 10)
         #expect(page.unicodeScalars.count { $0 == "\u{301}" } == page.occurrences(of: "&quot;\u{301}"))
-        let markdown = SampleReport.make().document.markdown
+        let markdown = try sample.document().markdown
         #expect(!markdown.contains("<") && markdown.contains("a&lt;b&gt;"))
         for line in markdown.split(separator: "\n") where line.hasPrefix("|") {
             let borders = line.replacing(/\\\|/, with: "").count { $0 == "|" }

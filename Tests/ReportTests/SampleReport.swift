@@ -5,6 +5,18 @@
 import Foundation
 import Report
 
+/// The reports that there are.
+enum Sample: CaseIterable {
+    case overhead, security
+
+    func document() throws -> Document {
+        switch self {
+        case .overhead: SampleReport.make().document
+        case .security: try SampleSecurity.make().document
+        }
+    }
+}
+
 enum SampleReport {
     /// Ends an element, an attribute and a table's cell; the mark above joins the quote to one character.
     static let hostile = "a<b>&amp;\"\u{301}'|</td><script>alert(1)</script>"

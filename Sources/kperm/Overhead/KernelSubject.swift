@@ -70,7 +70,7 @@ struct KernelSubject {
         _ path: String, _ format: String, _ analysis: KernelAnalysis, _ buildID: [UInt8]?
     ) -> OverheadReport.Kernel {
         OverheadReport.Kernel(
-            file: path.split(separator: "/").last.map(String.init) ?? path, format: format,
+            file: lastComponent(path), format: format,
             architecture: analysis.architecture.name, release: analysis.release, build: analysis.build,
             buildID: buildID?.hexadecimal, pages: analysis.map.pageCount, counted: analysis.countedPages,
             pinned: analysis.pinnedPages)

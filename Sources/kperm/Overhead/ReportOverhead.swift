@@ -2,32 +2,10 @@
 
 import ArgumentParser
 import FoundationEssentials
-import Glibc
 import PagePermutation
 import Report
 import SecureRandom
 import TranslationSimulator
-
-struct ReportCommand: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "report", abstract: "Measure, simulate and count, and write one page about it.",
-        subcommands: [ReportOverhead.self])
-}
-
-/// What a report is written as.
-enum ReportFormat: String, CaseIterable, ExpressibleByArgument {
-    case html, markdown, json
-
-    /// By the name of a file; nil where it says nothing.
-    init?(file: String) {
-        switch file.split(separator: "/").last?.split(separator: ".").dropFirst().last {
-        case "html", "htm": self = .html
-        case "md", "markdown": self = .markdown
-        case "json": self = .json
-        default: return nil
-        }
-    }
-}
 
 struct ReportOverhead: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -74,14 +52,7 @@ struct ReportOverhead: AsyncParsableCommand {
     @Flag(help: "Take seconds instead of minutes.")
     var quick = false
 
-    @Option(name: .shortAndLong, help: "Where to write; the name ends with .html, .md or .json.", completion: .file())
-    var output: [String] = []
-
-    @Option(help: "html, markdown or json. (default: by the name of the file; markdown without one)")
-    var format: ReportFormat?
-
-    @Flag(help: "Print JSON: --format json.")
-    var json = false
+    @OptionGroup var destinations: ReportDestinations
 
     private static let leastOrders = 10
     private static let mostOrders = 1000
@@ -97,85 +68,17 @@ struct ReportOverhead: AsyncParsableCommand {
         guard (Self.leastOrders...Self.mostOrders).contains(permutations) else {
             throw ValidationError("--permutations takes a number from \(Self.leastOrders) to \(Self.mostOrders)")
         }
-        if format != nil, output.count > 1 || json {
-            throw ValidationError("--format is for one output; several are told apart by their names")
-        }
-        if json, !output.isEmpty { throw ValidationError("--json prints; to write a file, -o FILE.json") }
-        _ = try outputs()
-    }
-
-    /// What is written where; nil is standard output.
-    private func outputs() throws -> [(format: ReportFormat, file: String?)] {
-        if output.isEmpty { return [(json ? .json : format ?? .markdown, nil)] }
-        return try output.map { file in
-            guard let format = format ?? ReportFormat(file: file) else {
-                throw ValidationError(
-                    "\(file): say in what form with --format, or let its name end with .html, .md or .json")
-            }
-            return (format, file)
-        }
     }
 
     func run() async throws {
-        let outputs = try outputs()
-        for file in output { try Self.checkWritable(file) }
-        if outputs.contains(where: { $0.format == .html }) {
-            try await drawing { () async throws(PlotError) in try await Gnuplot.check() }
-        }
-        let report: OverheadReport
-        if let from {
-            report = try Self.read(from)
-        } else {
-            report = try await measured(image ?? "")
-        }
-        for (format, file) in outputs {
-            let text: String
-            switch format {
-            case .html: text = try await drawing { () async throws(PlotError) in try await report.document.html() }
-            case .markdown: text = report.document.markdown
-            case .json: text = try Self.json(report)
+        try await destinations.check()
+        let report: OverheadReport =
+            if let from {
+                try ReportDestinations.read(from, writtenBy: "kperm report overhead")
+            } else {
+                try await measured(image ?? "")
             }
-            try Self.write(text, to: file)
-        }
-    }
-
-    private func drawing<Result>(_ work: () async throws(PlotError) -> Result) async throws -> Result {
-        do { return try await work() } catch { throw CommandFailure.input("\(error)") }
-    }
-
-    /// Long work must not end with a file that cannot be written.
-    private static func checkWritable(_ file: String) throws {
-        let slash = file.lastIndex(of: "/")
-        let directory = slash.map { $0 == file.startIndex ? "/" : String(file[..<$0]) } ?? "."
-        var status = stat()
-        if unsafe stat(file, &status) == 0, status.st_mode & S_IFMT != S_IFREG {
-            throw CommandFailure.input("\(file): exists and is not a regular file")
-        }
-        guard unsafe access(directory, W_OK) == 0 else {
-            throw CommandFailure.input("\(file): cannot write there: \(unsafe String(cString: strerror(errno)))")
-        }
-    }
-
-    private static func json(_ report: OverheadReport) throws -> String {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-        return String(decoding: try encoder.encode(report), as: UTF8.self) + "\n"
-    }
-
-    private static func read(_ file: String) throws -> OverheadReport {
-        let bytes = try readAll(file)
-        do { return try JSONDecoder().decode(OverheadReport.self, from: Data(bytes)) } catch {
-            throw CommandFailure.input("\(file): not a report that kperm report overhead wrote as JSON")
-        }
-    }
-
-    private static func write(_ text: String, to file: String?) throws {
-        guard let file else { return print(text, terminator: "") }
-        do {
-            try Data(text.utf8).write(to: URL(filePath: file), options: .atomic)
-        } catch {
-            throw CommandFailure.input("\(file): cannot write: \(error)")
-        }
+        try await destinations.write(report, report.document)
     }
 
     // MARK: The work

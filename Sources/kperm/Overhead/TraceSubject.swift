@@ -137,7 +137,7 @@ struct TraceSubject {
     /// How often the kernel translated.
     func workload(_ totals: TraceTotals, _ subject: KernelSubject) throws -> OverheadReport.Workload {
         guard totals.instructions > 0 else { throw CommandFailure.input("\(path): no instruction was executed in it") }
-        let file = path.split(separator: "/").last.map(String.init) ?? path
+        let file = lastComponent(path)
         if let counts {
             return OverheadReport.Workload(
                 trace: file, name: name, counted: "the whole workload", references: totals.references,
