@@ -143,7 +143,8 @@ extension AttackReport {
 
     fileprivate func isSameAttack(as other: AttackReport) -> Bool {
         kind == other.kind && target == other.target && isPermuted == other.isPermuted && leaked == other.leaked
-            && reads == other.reads && knowsTarget == other.knowsTarget && address == other.address
+            && reads == other.reads && knowsTarget == other.knowsTarget
+            && (address == nil || other.address == nil || address == other.address)
     }
 
     /// What the file says of itself and cannot be.
