@@ -167,7 +167,8 @@ struct Permute: ParsableCommand {
         if try isFlat(image) { return try permuteFlat() }
         guard !crossClass else {
             throw CommandFailure.input(
-                "\(image): --cross-class is for a riscv64 Image with the table in virt_to_phys; this kernel needs its classes")
+                "\(image): --cross-class is for a riscv64 Image with the table in virt_to_phys; this kernel needs its classes"
+            )
         }
         if try isCompressed(image) { return try permuteCompressed() }
         guard signingKey == nil else {

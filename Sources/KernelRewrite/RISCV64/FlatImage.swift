@@ -89,7 +89,9 @@ public struct FlatImage: Sendable {
             .unsupported(file: path, "descriptor at 0x\(String(place, radix: 16)): \(what)")
         }
         guard bytes.word(place + 8) == 1, bytes.word(place + 0xc) >= Field.end, bytes.word(place + 0x1c) == pageSize
-        else { throw refuse("version \(bytes.word(place + 8)), \(bytes.word(place + 0xc)) bytes: not one that kperm knows") }
+        else {
+            throw refuse("version \(bytes.word(place + 8)), \(bytes.word(place + 0xc)) bytes: not one that kperm knows")
+        }
         descriptor = place
         memoryBytes = bytes.word(place + 0x14)
         storedBytes = bytes.word(place + 0x18)
@@ -107,7 +109,8 @@ public struct FlatImage: Sendable {
         guard header == memoryBytes else {
             throw refuse("\(memoryBytes) bytes in memory, but \(header) by the Image's own header")
         }
-        guard storedBytes % pageSize == 0, storedBytes <= memoryBytes, bytes.count <= (memoryBytes + 0xfff) & ~0xfff else {
+        guard storedBytes % pageSize == 0, storedBytes <= memoryBytes, bytes.count <= (memoryBytes + 0xfff) & ~0xfff
+        else {
             throw refuse("\(storedBytes) of \(memoryBytes) bytes stored do not fit the file's \(bytes.count)")
         }
         let pages = (memoryBytes + pageSize - 1) / pageSize

@@ -10,7 +10,8 @@ extension FlatImage {
     /// The image with its pages in an order, and the tables that say so.
     public func baked(_ permutation: Permutation, crossClass: Bool) throws(RewriteError) -> [UInt8] {
         try requireLinear()
-        let size = crossClass ? pageCount * pageSize : max(storedBytes, (bytes.count + pageSize - 1) / pageSize * pageSize)
+        let size =
+            crossClass ? pageCount * pageSize : max(storedBytes, (bytes.count + pageSize - 1) / pageSize * pageSize)
         let padded = bytes + [UInt8](repeating: 0, count: size - bytes.count)
         var out = padded
         for (page, frame) in permutation.forward.enumerated() where frame != page && page * pageSize < padded.count {
@@ -98,7 +99,8 @@ extension FlatImage {
                 let before = here < original.bytes.count ? original.bytes[here] : 0
                 let after = there < bytes.count ? bytes[there] : 0
                 if before != after, !changed.contains(where: { $0.contains(here) }) {
-                    findings.append("page \(page): byte \(byte) of frame \(frame) is \(after), in the original \(before)")
+                    findings.append(
+                        "page \(page): byte \(byte) of frame \(frame) is \(after), in the original \(before)")
                     break
                 }
             }
