@@ -51,6 +51,8 @@ extern const int kperm_inverse[CONFIG_KPERM_PAGES];
 /* arch/riscv/kperm/early.c, with the MMU off. */
 void kperm_early(unsigned long dtb_pa);
 unsigned long kperm_early_pte(void);
+void kperm_device_tree(unsigned long dtb_pa);
+bool kperm_mode_refused(unsigned long satp_mode);
 
 extern char __kperm_start[];
 

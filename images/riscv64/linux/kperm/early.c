@@ -133,6 +133,40 @@ static u32 gather_seed(const struct chosen *chosen)
 	return sources;
 }
 
+static const u8 *device_tree;
+
+void kperm_device_tree(unsigned long dtb);
+void kperm_device_tree(unsigned long dtb)
+{
+	device_tree = (const u8 *)dtb;
+}
+
+static int has_word(const struct property *line, const char *word)
+{
+	for (u32 start = 0, i = 0; i < line->bytes; i++) {
+		u32 j = 0;
+
+		if (line->data[i] > ' ' && i + 1 < line->bytes)
+			continue;
+		while (start + j < i && word[j] && line->data[start + j] == (u8)word[j])
+			j++;
+		if (start + j == i && !word[j])
+			return 1;
+		start = i + 1;
+	}
+	return 0;
+}
+
+/* Whether the command line asks for fewer levels of page tables than a mode has. */
+bool kperm_mode_refused(unsigned long satp_mode);
+bool kperm_mode_refused(unsigned long satp_mode)
+{
+	struct chosen chosen;
+
+	find_chosen(device_tree, &chosen);
+	return has_word(&chosen.bootargs, "no4lvl") || (satp_mode >> 60 == 10 && has_word(&chosen.bootargs, "no5lvl"));
+}
+
 static void put_back(struct descriptor *d, struct machine *m)
 {
 	differences_to_numbers(kperm_forward, area.pages);
