@@ -71,8 +71,8 @@ let package = Package(
             name: "kperm",
             dependencies: [
                 "Addressing", "AddressSpaces", "CLinux", "KernelImage", "SecureRandom", "Disassembly",
-                "PagePermutation", "KernelRewrite", "GuestCheck", "HazardAudit", "TranslationSimulator", "SecurityEvaluation", "Report",
-                argumentParser, subprocess,
+                "PagePermutation", "KernelRewrite", "GuestCheck", "HazardAudit", "TranslationSimulator",
+                "SecurityEvaluation", "Report", argumentParser, subprocess,
             ],
             swiftSettings: settings),
 
