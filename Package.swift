@@ -32,6 +32,7 @@ let package = Package(
         .systemLibrary(name: "CDW", pkgConfig: "libdw", providers: [.apt(["libdw-dev"])]),
         .systemLibrary(name: "CSodium", pkgConfig: "libsodium", providers: [.apt(["libsodium-dev"])]),
         .systemLibrary(name: "CCapstone", pkgConfig: "capstone", providers: [.apt(["libcapstone-dev"])]),
+        .systemLibrary(name: "CUnicorn", pkgConfig: "unicorn", providers: [.apt(["libunicorn-dev"])]),
         .systemLibrary(name: "CArchive", pkgConfig: "libarchive", providers: [.apt(["libarchive-dev"])]),
         .systemLibrary(
             name: "CCodecs",
@@ -94,7 +95,9 @@ let package = Package(
             swiftSettings: settings),
         .testTarget(
             name: "HazardAuditTests",
-            dependencies: ["Addressing", "HazardAudit", "KernelImage", "KernelRewrite", "Disassembly", "TestSupport"],
+            dependencies: [
+                "Addressing", "CUnicorn", "HazardAudit", "KernelImage", "KernelRewrite", "Disassembly", "TestSupport",
+            ],
             swiftSettings: settings),
         .testTarget(
             name: "TranslationSimulatorTests",
