@@ -300,7 +300,8 @@ private struct OffsetSiteFinder {
             translated: translated, consumers: translations.map { unit.instructions[$0.number].address },
             result: translations.first.map(destination) ?? "", remark: remark,
             constants: kind == .constant ? translations.compactMap(\.constant).map { VirtualAddress($0) } : [],
-            isPinned: nil, observed: nil, whyNotObserved: nil)
+            isPinned: nil, observed: nil, whyNotObserved: nil, rewritten: nil,
+            whyNotRewritten: nil)
     }
 
     private func judge(_ uses: [Use], from read: Int) -> (TranslationSite.Kind, translated: String) {

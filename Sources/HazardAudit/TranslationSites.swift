@@ -49,8 +49,22 @@ public struct TranslationSite: Sendable {
     /// where `whyNotObserved` says why it cannot.
     public let observed: ObservedSite?
     public let whyNotObserved: String?
+    /// Where a kernel can ask a table for what it translates here; nil where `whyNotRewritten` says why it cannot.
+    public let rewritten: ObservedSite?
+    public let whyNotRewritten: String?
 
     public var isUnderstood: Bool { kind != .notUnderstood }
+}
+
+extension TranslationSite.Kind {
+    /// Why a site of this kind does not ask the table.
+    fileprivate var why: String {
+        switch self {
+        case .constant: "translates a constant"
+        case .reverse: "goes from a physical address back to a virtual one"
+        case .register, .shared, .offset, .notUnderstood: "wants the offset itself"
+        }
+    }
 }
 
 /// All sites of a kernel.
@@ -128,6 +142,12 @@ extension Instruction {
         }
     }
 
+    /// Whether it is a direct jump that can be made as far as 32 bits say.
+    fileprivate var isNearJump: Bool {
+        target != nil && (mnemonic == "jmp" || flow == .branch)
+            && !["loop", "loope", "loopne", "jcxz", "jecxz", "jrcxz"].contains(mnemonic)
+    }
+
     fileprivate var text: String {
         let parts = operands.map { operand in
             switch operand {
@@ -141,7 +161,7 @@ extension Instruction {
     }
 }
 
-/// Why no instruction can be led through a note of what a site translates.
+/// Why a site cannot be led elsewhere.
 private struct Unobservable: Error {
     let reason: String
 }
@@ -310,14 +330,18 @@ private struct SiteFinder {
                 translated = Set(real.map { $0.register?.description ?? "memory" }).sorted().joined(separator: ", ")
             }
         }
-        let looks = kind == .register || kind == .shared ? looks(real, from: number) : .success(nil)
+        let isOpen = kind == .register || kind == .shared
+        let looks = isOpen ? looks(real, from: number) : .success(nil)
+        let lookups =
+            isOpen ? lookups(real, from: address) : .failure(Unobservable(reason: remark.isEmpty ? kind.why : remark))
         return TranslationSite(
             address: address, place: subject.describe(address), instruction: instruction?.text ?? "", kind: kind,
             translated: translated, consumers: real.map { unit.instructions[$0.number].address },
             result: real.first.map(destination) ?? "", remark: remark,
             constants: kind == .constant ? constants(real) ?? [] : [],
             isPinned: kind == .constant ? constants(real)?.allSatisfy(subject.stays) : nil,
-            observed: try? looks.get(), whyNotObserved: looks.problem ?? (kind == .notUnderstood ? remark : nil))
+            observed: try? looks.get(), whyNotObserved: looks.problem ?? (kind == .notUnderstood ? remark : nil),
+            rewritten: try? lookups.get(), whyNotRewritten: lookups.problem)
     }
 
     /// Where each address can be looked at: behind the read, before anything else can come in between, or else where it
@@ -351,14 +375,54 @@ private struct SiteFinder {
         return .success(ObservedSite(address: unit.instructions[read].address, looks: looks))
     }
 
+    /// Where each address is added to: the instruction that does so, with those around it that must come along.
+    private func lookups(_ uses: [Use], from read: VirtualAddress) -> Result<ObservedSite?, Unobservable> {
+        var lookups: [ObservedSite.Look] = []
+        for use in uses {
+            guard let register = use.register, !use.reverse else {
+                return .failure(Unobservable(reason: "the address is in memory"))
+            }
+            if use.constant != nil, constants([use]) == nil {
+                return .failure(Unobservable(reason: "a number is added that is no address of the image"))
+            }
+            guard case .register(let sum) = unit.instructions[use.number].operands.first,
+                GeneralRegister.width(of: sum) == 64
+            else { return .failure(Unobservable(reason: "the sum has fewer than 64 bits")) }
+            guard let block = unit.blocks.first(where: { $0.range.contains(use.number) }) else {
+                return .failure(Unobservable(reason: "not on any path"))
+            }
+            var run: Range<Int>?
+            for mayJump in [false, true] {
+                for start in block.range.prefix(through: use.number).reversed() where run == nil {
+                    run = self.run(from: start, to: use.number + 1, in: block, mayJump: mayJump)
+                }
+            }
+            guard let run else { return .failure(Unobservable(reason: "no room for a jump to the lookup")) }
+            let lookup = ObservedSite.Look(
+                instructions: Array(unit.instructions[run]), before: unit.instructions[use.number].address,
+                register: register, displacement: use.displacement)
+            if !lookups.contains(lookup) { lookups.append(lookup) }
+        }
+        return .success(ObservedSite(address: read, looks: lookups))
+    }
+
     /// The instructions that must run elsewhere so that a jump fits over the first of them and something can be done
     /// before one of them, or behind the last.
-    private func run(from start: Int, to position: Int, in block: CodeUnit.Block) -> Range<Int>? {
+    ///
+    /// - Parameter mayJump: whether the last may be a direct jump.
+    private func run(
+        from start: Int, to position: Int, in block: CodeUnit.Block, mayJump: Bool = false
+    ) -> Range<Int>? {
         var end = start
         var size = 0
         while end < position || size < ObservedSite.jumpBytes {
-            guard end < block.range.upperBound, unit.instructions[end].flow == .next,
-                unit.instructions[end].mnemonic != "call",
+            guard end < block.range.upperBound, unit.instructions[end].mnemonic != "call" else { return nil }
+            if end + 1 == block.range.upperBound, mayJump, unit.instructions[end].isNearJump, block.instead.isEmpty {
+                size += unit.instructions[end].size
+                end += 1
+                return end >= position && size >= ObservedSite.jumpBytes ? start..<end : nil
+            }
+            guard unit.instructions[end].flow == .next,
                 // The last one may have a way out that no jump shows: a table says where its fault leads, say.
                 end + 1 < block.range.upperBound || block.successors.count < 2
             else { return nil }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 
 // An instruction that shall do at another place what it does at its own. Only
-// one that goes on to the next can, and what it names relative to itself has to
-// be named anew. The copy is decoded and held against the original.
+// one that goes on to the next can, or a direct jump, and what it names relative
+// to itself has to be named anew. The copy is decoded and held against the
+// original.
 
 import Addressing
 import Disassembly
@@ -12,6 +13,9 @@ enum InstructionCopy {
     static func bytes(
         of instruction: Instruction, _ original: [UInt8], at place: VirtualAddress, _ decoder: borrowing Decoder
     ) -> [UInt8]? {
+        if instruction.flow == .jump || instruction.flow == .branch {
+            return jump(instruction, original, at: place, decoder)
+        }
         guard original.count == instruction.size, instruction.flow == .next,
             !["call", "syscall", "sysenter", "xbegin"].contains(instruction.mnemonic)
         else { return nil }
@@ -32,6 +36,28 @@ enum InstructionCopy {
             return copy
         }
         return nil
+    }
+
+    /// A direct jump, with an offset of 32 bits.
+    private static func jump(
+        _ instruction: Instruction, _ original: [UInt8], at place: VirtualAddress, _ decoder: borrowing Decoder
+    ) -> [UInt8]? {
+        guard let target = instruction.target, let opcode = original.first else { return nil }
+        var copy: [UInt8] =
+            switch opcode {
+            case 0xe9, 0xeb: [0xe9]
+            case 0x70...0x7f: [0x0f, opcode + 0x10]
+            case 0x0f: Array(original.prefix(2))
+            default: []
+            }
+        guard !copy.isEmpty,
+            let offset = X86Code.distance(from: place + UInt64(copy.count + 4), to: target)
+        else { return nil }
+        copy.append(littleEndian: offset)
+        guard let decoded = unsafe decoder.decode(copy.span.bytes, at: place), decoded.size == copy.count,
+            decoded.mnemonic == instruction.mnemonic, decoded.target == target
+        else { return nil }
+        return copy
     }
 }
 

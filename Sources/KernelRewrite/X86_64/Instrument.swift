@@ -30,18 +30,16 @@ enum Instrument {
         let looks = detours.reduce(0) { $0 + $1.looks.count }
         var plan = Instrumentation(range: try notesRange(analysis, image, looks: looks))
         let room = try TextRoom.find(
-            detours.reduce(RecordCode.bytes.count) { $0 + $1.bound }, analysis, image)
+            detours.reduce(RecordCode.bytes.count) { $0 + $1.bound(NotePayload.self) }, analysis, image)
         let patched = analysis.patchSites(in: image)
         let bytes = code(detours, at: room.address, analysis.map, image, &plan) {
             $0.obstacle(analysis, patched, relocations)
         }
-        plan.changes.append(
-            Change(
-                fileOffset: room.fileOffset, address: room.address,
-                before: bytes.indices.map { image.file.bytes.load(room.fileOffset + $0, as: UInt8.self) }, after: bytes,
-                reason: "notes what is translated", evidence: "\(room.size) bytes of padding that no symbol covers"))
+        plan.changes.append(room.change(to: bytes, reason, image))
         return plan
     }
+
+    private static let reason = "notes what is translated"
 
     /// The code for a place in text, and in the plan what leads there, what is noted, and what had to be left.
     ///
@@ -50,27 +48,13 @@ enum Instrument {
         _ detours: [Detour], at place: VirtualAddress, _ map: PageMap, _ image: borrowing KernelImage,
         _ plan: inout Instrumentation, unless obstacle: (Detour) -> String?
     ) -> [UInt8] {
-        let decoder = Decoder(.x86Bits64)
-        let entry = place + UInt64(RecordCode.entry)
-        var bytes = RecordCode.bytes
-        var reasons: [VirtualAddress: String] = [:]
-        for detour in detours {
-            let obstacle = obstacle(detour)
-            let here = place + UInt64(bytes.count)
-            if obstacle == nil,
-                let way = detour.code(at: here, entry: entry, firstNote: plan.notes.count, map, image, decoder),
-                let lead = detour.lead(to: here, map, image)
-            {
-                plan.changes.append(lead)
-                plan.notes += detour.looks.map(\.note)
-                bytes += way
-            } else {
-                for site in detour.looks.flatMap(\.note.sites) {
-                    reasons[site] = obstacle ?? "an instruction there is not as expected, or cannot stand elsewhere"
-                }
-            }
-        }
-        plan.left = reasons.sorted { $0.key < $1.key }.map { ($0, $1) }
+        var payload = NotePayload(entry: place + UInt64(RecordCode.entry))
+        let code = DetourCode(
+            detours, behind: RecordCode.bytes, at: place, &payload, map, image, reason: reason, unless: obstacle)
+        plan.changes += code.led.map(\.lead)
+        plan.notes = payload.notes
+        plan.left = code.left
+        var bytes = code.bytes
         let parameters = place + UInt64(RecordCode.parameters)
         func distance(_ target: VirtualAddress) -> UInt64 { target.rawValue &- parameters.rawValue }
         let words = [
@@ -115,133 +99,34 @@ enum Instrument {
     }
 }
 
-/// Instructions that run elsewhere, with what is noted between them.
-struct Detour {
-    struct Look {
-        var note: Instrumentation.Note
-        let place: VirtualAddress
-        let displacement: Int64
-    }
+/// Hands what the registers hold to the code of images/stub/x86_64/record.c.
+private struct NotePayload: DetourPayload {
+    static let bytesPerLook = 17
 
-    /// One after the other, entered at the first only.
-    private(set) var instructions: [Instruction]
-    /// Ascending by place.
-    private(set) var looks: [Look] = []
+    let entry: VirtualAddress
+    /// By number.
+    private(set) var notes: [Instrumentation.Note] = []
 
-    private var range: Range<VirtualAddress> {
-        instructions[0].address..<instructions[instructions.count - 1].next
-    }
+    init(entry: VirtualAddress) { self.entry = entry }
 
-    /// One for all looks whose instructions overlap, ascending.
-    static func merged(_ sites: [ObservedSite]) -> [Detour] {
-        var detours: [Detour] = []
-        let all = sites.flatMap { site in site.looks.map { (site: site.address, look: $0) } }
-        for (site, look) in all.sorted(by: { ($0.look.first, $0.look.place) < ($1.look.first, $1.look.place) }) {
-            if let last = detours.last, look.first < last.range.upperBound {
-                let known = last.range.upperBound
-                detours[detours.count - 1].instructions += look.instructions.filter { $0.address >= known }
-            } else {
-                detours.append(Detour(instructions: look.instructions))
-            }
-            detours[detours.count - 1].add(look, of: site)
-        }
-        return detours
-    }
-
-    private mutating func add(_ look: ObservedSite.Look, of site: VirtualAddress) {
-        let same = looks.firstIndex {
-            $0.place == look.place && $0.note.register == look.register && $0.displacement == look.displacement
-        }
-        if let same {
-            looks[same].note.sites.append(site)
-            return
-        }
-        looks.append(
-            Look(
-                note: Instrumentation.Note(sites: [site], place: look.place, register: look.register),
-                place: look.place,
-                displacement: look.displacement))
-        looks.sort { $0.place < $1.place }
-    }
-
-    /// Why the instructions cannot be led elsewhere.
-    func obstacle(
-        _ analysis: KernelAnalysis, _ patched: [Range<VirtualAddress>], _ relocations: KASLRRelocations?
-    ) -> String? {
-        guard let function = analysis.index.function(at: range.lowerBound), range.upperBound <= function.end else {
-            return "code that no symbol covers"
-        }
-        if analysis.earlyFunctions.contains(function.value) { return "runs before the kernel's own mapping is live" }
-        if patched.contains(where: { $0.overlaps(range) }) { return "the kernel patches the code there" }
-        if relocations?.first(in: range) != nil { return "KASLR relocates a word of the code there" }
-        return nil
-    }
-
-    /// An upper bound of the bytes of the code.
-    var bound: Int { looks.count * 17 + instructions.reduce(0) { $0 + $1.size } + ObservedSite.jumpBytes }
-
-    /// The instructions with notes between them, numbered from `firstNote`; nil when one of them is not as expected or
-    /// cannot stand there.
-    func code(
-        at start: VirtualAddress, entry: VirtualAddress, firstNote: Int, _ map: PageMap, _ image: borrowing KernelImage,
-        _ decoder: borrowing Decoder
+    mutating func code(
+        for instructions: ArraySlice<Instruction>, _ original: [UInt8], _ looks: [Detour.Look],
+        at place: VirtualAddress, _ decoder: borrowing Decoder
     ) -> [UInt8]? {
         var bytes: [UInt8] = []
-        var number = firstNote
-        for instruction in instructions.map(Optional.some) + [nil] {
-            for look in looks where look.place == instruction?.address ?? range.upperBound {
-                guard let displacement = Int32(exactly: look.displacement), look.note.register != .rsp else {
-                    return nil
-                }
-                let register = UInt8(look.note.register.number)
-                bytes += register < 8 ? [0x50 + register] : [0x41, 0x50 + register - 8]
-                bytes.append(0x68)
-                bytes.append(littleEndian: displacement)
-                bytes.append(0x68)
-                bytes.append(littleEndian: Int32(number))
-                guard let call = Self.branch(0xe8, from: start + UInt64(bytes.count), to: entry) else { return nil }
-                bytes += call
-                number += 1
-            }
-            guard let instruction else { break }
-            guard let original = map.bytes(at: instruction.address, count: instruction.size, in: image),
-                let decoded = unsafe decoder.decode(original.span.bytes, at: instruction.address),
-                decoded == instruction,
-                let copy = InstructionCopy.bytes(
-                    of: instruction, original, at: start + UInt64(bytes.count), decoder)
-            else { return nil }
-            bytes += copy
+        for look in looks {
+            guard let displacement = Int32(exactly: look.displacement), look.register != .rsp else { return nil }
+            bytes += X86Code.push(look.register)
+            bytes.append(0x68)
+            bytes.append(littleEndian: displacement)
+            bytes.append(0x68)
+            bytes.append(littleEndian: Int32(notes.count))
+            guard let call = X86Code.branch(0xe8, from: place + UInt64(bytes.count), to: entry) else { return nil }
+            bytes += call
+            notes.append(Instrumentation.Note(sites: look.sites, place: look.place, register: look.register))
         }
-        guard number == firstNote + looks.count,
-            let back = Self.branch(0xe9, from: start + UInt64(bytes.count), to: range.upperBound)
-        else { return nil }
-        return bytes + back
+        guard let instruction = instructions.first else { return bytes }
+        return InstructionCopy.bytes(of: instruction, original, at: place + UInt64(bytes.count), decoder)
+            .map { bytes + $0 }
     }
-
-    /// The jump in the place of the first instructions.
-    func lead(to place: VirtualAddress, _ map: PageMap, _ image: borrowing KernelImage) -> Change? {
-        var covered = 0
-        for instruction in instructions where covered < ObservedSite.jumpBytes { covered += instruction.size }
-        guard let jump = Self.branch(0xe9, from: range.lowerBound, to: place), covered >= jump.count,
-            let fileOffset = map.fileOffset(of: range.lowerBound),
-            let before = map.bytes(at: range.lowerBound, count: covered, in: image)
-        else { return nil }
-        return Change(
-            fileOffset: fileOffset, address: range.lowerBound, before: before,
-            after: jump + [UInt8](repeating: 0x90, count: covered - jump.count),
-            reason: "notes what is translated",
-            evidence: "what is read at \(looks.flatMap(\.note.sites).map(\.description).joined(separator: ", "))")
-    }
-
-    private static func branch(_ opcode: UInt8, from: VirtualAddress, to: VirtualAddress) -> [UInt8]? {
-        let distance = Int64(bitPattern: to.rawValue &- from.rawValue &- UInt64(ObservedSite.jumpBytes))
-        guard let offset = Int32(exactly: distance) else { return nil }
-        var bytes = [opcode]
-        bytes.append(littleEndian: offset)
-        return bytes
-    }
-}
-
-extension ObservedSite.Look {
-    fileprivate var first: VirtualAddress { instructions[0].address }
 }

@@ -14,6 +14,14 @@ struct TextRoom {
     /// In bytes.
     let size: Int
 
+    /// What fills it, from its beginning.
+    func change(to code: [UInt8], _ reason: String, _ image: borrowing KernelImage) -> Change {
+        Change(
+            fileOffset: fileOffset, address: address,
+            before: code.indices.map { image.file.bytes.load(fileOffset + $0, as: UInt8.self) }, after: code,
+            reason: reason, evidence: "\(size) bytes of padding that no symbol covers")
+    }
+
     /// Finds room for so many bytes, apart from the page that the boot stub takes.
     ///
     /// - Throws: `RewriteError.unsupported` when there is none.

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: MIT
+
+// Translations that ask a table. Where the offset between virtual and physical
+// addresses is added to an address, the instruction runs elsewhere, and what the
+// frame of the address's page differs from the linear one is added besides:
+//
+//     add %rdi, %rax     jmp 1f; nop     1: push %rcx; push %rdx
+//     shr $12, %rax  ->                     lea _text(%rip), %rdx
+//                                           lea (%rdi), %rcx; sub %rdx, %rcx
+//                                           btr $31, %rcx; shr $12, %rcx
+//                                           cmp $pages, %rcx; cmovae pages(%rip), %rcx
+//                                           mov table-_text(%rdx,%rcx,8), %rcx
+//                                           add %rdi, %rax
+//                                           lea (%rax,%rcx), %rax
+//                                           pop %rdx; pop %rcx
+//                                           shr $12, %rax
+//                                           jmp back
+//
+// The kernel adds the offset to x - START_KERNEL_MAP, sometimes to x itself:
+// counted from _text, the two differ in bit 31, and no image has 2 GB. There is
+// no branch that a processor could guess wrong, so no address outside the image
+// reads what is behind the table. No call either: stacks stay as they are.
+//
+// The table is one 64-bit difference a page, one for all other addresses, which
+// is 0, and the number of pages. It lies in padding of text with the code, where
+// the running kernel lets nobody write:
+//
+//     table | copies
+
+import Addressing
+import Disassembly
+import KernelImage
+import PagePermutation
+
+enum Rewriter {
+    static func plan(
+        _ analysis: KernelAnalysis, _ image: borrowing KernelImage, _ sites: [ObservedSite],
+        _ relocations: KASLRRelocations?, _ order: TranslationTable
+    ) throws(RewriteError) -> Rewriting {
+        let detours = Detour.merged(sites)
+        let tableBytes = LookupTable.byteCount(pages: analysis.map.pageCount)
+        let room = try TextRoom.find(
+            detours.reduce(tableBytes) { $0 + $1.bound(LookupPayload.self) }, analysis, image)
+        let patched = analysis.patchSites(in: image)
+        let code = code(detours, at: room.address, analysis.map, image, LookupTable.bytes(order)) {
+            $0.obstacle(analysis, patched, relocations)
+        }
+        return Rewriting(
+            code: code, table: room.address..<room.address + UInt64(tableBytes),
+            changes: room.change(to: code.bytes, reason, image).byPage + code.led.map(\.lead))
+    }
+
+    private static let reason = "a translation asks the table"
+
+    /// The table and the code for a place in text.
+    ///
+    /// - Parameter obstacle: why a detour must not be.
+    static func code(
+        _ detours: [Detour], at place: VirtualAddress, _ map: PageMap, _ image: borrowing KernelImage,
+        _ table: [UInt8], unless obstacle: (Detour) -> String?
+    ) -> DetourCode {
+        var payload = LookupPayload(text: map.virtualBase, table: place, pages: map.pageCount)
+        return DetourCode(
+            detours, behind: table, at: place, &payload, map, image, reason: reason, unless: obstacle)
+    }
+}
+
+/// The table that rewritten translations ask.
+enum LookupTable {
+    static func byteCount(pages: Int) -> Int { 8 * (pages + 2) }
+
+    static func bytes(_ order: TranslationTable) -> [UInt8] {
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(byteCount(pages: order.forward.count))
+        for (page, frame) in order.forward.enumerated() {
+            bytes.append(littleEndian: Int64((Int(frame) - page) * pageSize))
+        }
+        bytes.append(littleEndian: UInt64(0))
+        bytes.append(littleEndian: UInt64(order.forward.count))
+        return bytes
+    }
+}
+
+/// An instruction that adds the offset to an address.
+struct OffsetSum {
+    let result: GeneralRegister
+    /// All that the instruction reads.
+    let operands: GeneralRegisters
+
+    /// Nil for an instruction that does anything else, or of which a copy could not be told the difference.
+    init?(_ instruction: Instruction, _ look: Detour.Look) {
+        guard instruction.operands.count == 2, case .register(let name) = instruction.operands[0],
+            GeneralRegister.width(of: name) == 64, let result = GeneralRegister(name: name)
+        else { return nil }
+        var operands = GeneralRegisters()
+        switch (instruction.mnemonic, instruction.operands[1]) {
+        case ("add", .register(let other)):
+            guard let other = GeneralRegister(name: other), look.displacement == 0, other != result else { return nil }
+            operands = [GeneralRegisters(result), GeneralRegisters(other)]
+        case ("add", .memory(base: "rip", index: nil, _)):
+            guard look.displacement == 0 else { return nil }
+            operands = GeneralRegisters(result)
+        case ("lea", .memory(let base?, let index?, look.displacement)):
+            guard instruction.scale == 1, let base = GeneralRegister(name: base),
+                let index = GeneralRegister(name: index), base != index
+            else { return nil }
+            operands = [GeneralRegisters(base), GeneralRegisters(index)]
+        default: return nil
+        }
+        guard operands.contains(look.register), !operands.contains(.rsp), result != .rsp else { return nil }
+        self.result = result
+        self.operands = operands
+    }
+}
+
+/// Looks the difference up and adds it.
+private struct LookupPayload: DetourPayload {
+    static let bytesPerLook = 64
+
+    let text: VirtualAddress
+    let table: VirtualAddress
+    let pages: Int
+
+    func code(
+        for instructions: ArraySlice<Instruction>, _ original: [UInt8], _ looks: [Detour.Look],
+        at place: VirtualAddress, _ decoder: borrowing Decoder
+    ) -> [UInt8]? {
+        guard let instruction = instructions.first else { return looks.isEmpty ? [] : nil }
+        guard let look = looks.first else {
+            return InstructionCopy.bytes(of: instruction, original, at: place, decoder)
+        }
+        guard looks.count == 1, let sum = OffsetSum(instruction, look),
+            let displacement = Int32(exactly: look.displacement), let limit = Int32(exactly: pages),
+            let distance = X86Code.distance(from: text, to: table)
+        else { return nil }
+        var used = sum.operands.union(GeneralRegisters(sum.result)).union(GeneralRegisters(.rsp))
+        var saved: [GeneralRegister] = []
+        func free() -> GeneralRegister? {
+            guard let register = GeneralRegister.all.first(where: { !used.contains($0) }) else { return nil }
+            used.formUnion(GeneralRegisters(register))
+            saved.append(register)
+            return register
+        }
+        let isFree = !sum.operands.contains(sum.result)
+        guard let difference = free(), let base = isFree ? sum.result : free() else { return nil }
+        let keepsFlags = !instructions.flagsAreWritten
+
+        var bytes = saved.flatMap(X86Code.push)
+        if keepsFlags { bytes += X86Code.pushFlags }
+        guard let start = X86Code.load(base, addressOf: text, at: place + UInt64(bytes.count)) else { return nil }
+        bytes += start
+        bytes += X86Code.load(difference, look.register, plus: displacement)
+        bytes += X86Code.subtract(base, from: difference)
+        bytes += X86Code.clear(bit: 31, of: difference)
+        bytes += X86Code.shiftRight(difference, by: 12)
+        bytes += X86Code.compare(difference, with: limit)
+        let last = table + UInt64(8 * (pages + 1))
+        guard let bound = X86Code.replaceUnlessBelow(difference, byWordAt: last, at: place + UInt64(bytes.count))
+        else { return nil }
+        bytes += bound
+        bytes += X86Code.load(difference, word: difference, of: base, plus: distance)
+        if keepsFlags { bytes += X86Code.popFlags }
+        guard let copy = InstructionCopy.bytes(of: instruction, original, at: place + UInt64(bytes.count), decoder)
+        else { return nil }
+        bytes += copy + X86Code.add(difference, to: sum.result)
+        return bytes + saved.reversed().flatMap(X86Code.pop)
+    }
+}
+
+extension ArraySlice<Instruction> {
+    /// Whether these write all arithmetic flags before anything can read one.
+    fileprivate var flagsAreWritten: Bool {
+        for instruction in self {
+            switch instruction.mnemonic {
+            case "add", "sub", "and", "or", "xor", "cmp", "test", "neg": return true
+            case "shr", "shl", "sar":
+                // A shift by nothing leaves the flags.
+                guard case .immediate(let count) = instruction.operands.last else { return false }
+                return instruction.operands.count == 2 && count & 31 != 0
+            case "mov", "movabs", "movzx", "movsx", "movsxd", "lea", "push", "pop", "nop": continue
+            default: return false
+            }
+        }
+        return false
+    }
+}
+
+extension Change {
+    /// The same, a page at a time.
+    fileprivate var byPage: [Change] {
+        guard let address else { return [self] }
+        var changes: [Change] = []
+        var at = 0
+        while at < after.count {
+            let count = Swift.min(after.count - at, pageSize - Int((address + UInt64(at)).offsetInPage))
+            changes.append(
+                Change(
+                    fileOffset: fileOffset + at, address: address + UInt64(at), before: Array(before[at..<at + count]),
+                    after: Array(after[at..<at + count]), reason: reason, evidence: evidence))
+            at += count
+        }
+        return changes
+    }
+}

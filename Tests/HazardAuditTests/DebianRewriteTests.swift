@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: MIT
+
+// Every translation of Debian's cloud kernel that is rewritten, run beside the
+// original.
+
+import Addressing
+import Foundation
+import KernelImage
+import PagePermutation
+import TestSupport
+import Testing
+
+@testable import HazardAudit
+@testable import KernelRewrite
+
+@Suite(.enabled(if: !isOffline, "KPERM_OFFLINE is set"))
+struct DebianRewriteTests {
+    @Test func everyRewrittenSiteIsProved() throws {
+        let path = ProcessInfo.processInfo.environment["KPERM_REWRITE_KERNEL"]
+        let image = try KernelImage.open(
+            try path ?? #require(try fetchKernel("cloud", "--debug")["vmlinux_stripped"]))
+        let subject = try AuditSubject.kernel(image)
+        let found = TranslationSites(subject)
+        let plan = try RewritePlan.draw(image, Request())
+        let rewriting = try Rewriter.plan(
+            plan.analysis, image, found.sites.compactMap(\.rewritten), nil, plan.table)
+
+        let map = plan.analysis.map
+        var before: [UInt8] = []
+        before.reserveCapacity(map.pageCount * pageSize)
+        for page in 0..<map.pageCount { before += map.contents(of: page, in: image) }
+        var after = before
+        for change in rewriting.changes {
+            let offset = Int(try #require(change.address) - map.virtualBase)
+            #expect(before[offset..<offset + change.before.count].elementsEqual(change.before))
+            after.replaceSubrange(offset..<offset + change.after.count, with: change.after)
+        }
+        var random = TestRandom()
+        var proof = try LookupProof(before, after, at: map.virtualBase, frames: plan.table.forward)
+        for led in rewriting.code.led { try proof.check(led, &random) }
+        #expect(proof.findings.isEmpty, TestRandom.comment("\(proof.findings.count): \(proof.findings.prefix(8))"))
+        let places = rewriting.places.map(\.place)
+        let unseen = places.filter { !proof.moved.contains($0) }
+        #expect(unseen.isEmpty, "never translated an address of a moved page: \(unseen.map(subject.describe))")
+
+        var reasons: [VirtualAddress: String] = [:]
+        for site in found.sites { reasons[site.address] = site.whyNotRewritten }
+        for (address, reason) in rewriting.left { reasons[address] = reason }
+        let rewritten = found.sites.count - reasons.count
+        print("\(rewritten) of \(found.sites.count) sites rewritten at \(places.count) places, \(proof.runs) runs,",
+            "\(rewriting.byteCount) bytes")
+        for (reason, group) in Dictionary(grouping: reasons, by: \.value).sorted(by: { $0.key < $1.key }) {
+            print("  \(group.count) left: \(reason): \(group.map(\.key).sorted().prefix(6).map(subject.describe))")
+        }
+        #expect(rewritten * 100 >= found.sites.count * 80)
+        // What is left says why.
+        #expect(found.sites.allSatisfy { ($0.rewritten == nil) == ($0.whyNotRewritten != nil) })
+    }
+}
