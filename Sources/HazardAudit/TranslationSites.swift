@@ -73,6 +73,9 @@ public struct TranslationSites: Sendable {
     /// Reads of the offset by instructions that no function holds, or that do not decode.
     public private(set) var skipped: [(address: VirtualAddress, reason: String)] = []
 
+    /// Those that can ask a table.
+    public var rewritable: [ObservedSite] { sites.compactMap(\.rewritten) }
+
     init(sites: [TranslationSite], skipped: [(address: VirtualAddress, reason: String)]) {
         self.sites = sites.sorted { $0.address < $1.address }
         self.skipped = skipped

@@ -98,6 +98,10 @@ public struct Architecture: Sendable {
     let instrument:
         @Sendable (KernelAnalysis, borrowing KernelImage, [ObservedSite], KASLRRelocations?)
             throws(RewriteError) -> Instrumentation
+    /// The changes that have translations ask a table of an order. What KASLR relocates, if it does, is left as it is.
+    let rewrite:
+        @Sendable (KernelAnalysis, borrowing KernelImage, [ObservedSite], KASLRRelocations?, TranslationTable)
+            throws(RewriteError) -> Rewriting
     /// What a kernel says that permutes itself, and its seed if it was given one; nil for any other kernel.
     let readArea: @Sendable (borrowing KernelImage) throws(RewriteError) -> (manifest: [UInt8], seed: [UInt8]?)?
     /// The frame behind a page of a permuted image, as the running kernel will read it: through the

@@ -103,6 +103,8 @@ public struct Manifest: Codable, Equatable, Sendable {
     public let audit: String?
     /// True of a kernel that does not run, as 32-bit ones; absent of others.
     public let unbootable: Bool?
+    /// "table" when translations ask one.
+    public let translations: String?
     public let patches: [Patch]
     /// Bytes of the original file that moved pages cover (`contents` only).
     public let displaced: [Displaced]
@@ -122,6 +124,7 @@ public struct Manifest: Codable, Equatable, Sendable {
         glue = plan.request.glue.map { Constraint($0) }
         audit = plan.request.leavesOutTranslated ? "off" : nil
         unbootable = plan.analysis.architecture.isBootable ? nil : true
+        translations = plan.request.rewrites ? "table" : nil
         patches = ([header] + plan.changes).map {
             Patch(
                 offset: $0.fileOffset, address: $0.address?.rawValue, before: $0.before.hexadecimal,
@@ -151,7 +154,7 @@ public struct Manifest: Codable, Equatable, Sendable {
             encoding: encoding, granule: granule,
             pins: pins.map { Pin(pages: $0.first..<$0.end, reason: $0.reason, evidence: $0.evidence) },
             glue: glue.map { Glue(pages: $0.first..<$0.end, reason: $0.reason) },
-            leavesOutTranslated: audit == "off", seedSource: seed)
+            leavesOutTranslated: audit == "off", seedSource: seed, rewrites: translations == "table")
     }
 }
 

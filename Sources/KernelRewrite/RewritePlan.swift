@@ -29,11 +29,14 @@ public struct Request: Equatable, Sendable {
     public var leavesOutTranslated: Bool
     /// "fresh" or "given": where the seed came from.
     public var seedSource: String
+    /// Whether translations ask a table.
+    public var rewrites: Bool
 
     public init(
         encoding: Encoding = .segments, granule: Granule = .page4K, pins: [Pin] = [], glue: [Glue] = [],
-        leavesOutTranslated: Bool = false, seedSource: String = "fresh"
+        leavesOutTranslated: Bool = false, seedSource: String = "fresh", rewrites: Bool = false
     ) {
+        self.rewrites = rewrites
         self.encoding = encoding
         self.granule = granule
         self.pins = pins
@@ -53,9 +56,11 @@ public struct RewritePlan: Sendable {
     public let baked: Baked
     /// What it notes while it runs; nil for a kernel that is only permuted.
     public let instrumentation: Instrumentation?
+    /// Which translations ask a table; nil when the request does not ask for it.
+    public let rewriting: Rewriting?
 
     /// Every byte of the image that changes, and why.
-    public var changes: [Change] { baked.changes }
+    public var changes: [Change] { baked.changes + (rewriting?.changes ?? []) }
 
     /// Counted pages whose frame is another than a linear mapping would give.
     public var movedPages: Int { table.movedCount }
@@ -78,47 +83,55 @@ public struct RewritePlan: Sendable {
 
     /// Plans a freshly drawn permutation.
     ///
-    /// - Parameter sites: what the kernel shall note of its translations, for an audit; nil for a kernel to be used.
+    /// - Parameters:
+    ///   - sites: what the kernel shall note of its translations, for an audit; nil for a kernel to be used.
+    ///   - rewritable: the translations that can ask a table, for a request that asks for it.
     /// - Throws: `RewriteError` when the kernel lacks something the plan needs.
     public static func draw(
-        _ image: borrowing KernelImage, _ request: Request, seed: borrowing Seed, observing sites: [ObservedSite]? = nil
+        _ image: borrowing KernelImage, _ request: Request, seed: borrowing Seed,
+        observing sites: [ObservedSite]? = nil, rewriting rewritable: [ObservedSite] = []
     ) throws(RewriteError) -> RewritePlan {
         let analysis = try KernelAnalysis.of(image).answering(request)
         let problem = try problem(analysis, request)
         let permutation: Permutation
         do { permutation = try Permutation.draw(problem, seed: seed) } catch { throw .seed(error) }
         var instrumentation: Instrumentation?
+        if sites != nil, request.rewrites {
+            throw .unsupported(file: image.path, "translations that ask a table cannot be noted: give the original")
+        }
         if let sites { instrumentation = try analysis.architecture.instrument(analysis, image, sites, nil) }
-        return try RewritePlan(analysis, image, request, problem, permutation, instrumentation)
+        return try RewritePlan(analysis, image, request, problem, permutation, instrumentation, rewritable)
     }
 
     /// Plans a permutation drawn with a fresh seed, which nobody keeps.
     ///
     /// - Throws: `RewriteError` when the kernel lacks something the plan needs.
     public static func draw(
-        _ image: borrowing KernelImage, _ request: Request, observing sites: [ObservedSite]? = nil
+        _ image: borrowing KernelImage, _ request: Request, observing sites: [ObservedSite]? = nil,
+        rewriting rewritable: [ObservedSite] = []
     ) throws(RewriteError) -> RewritePlan {
         let seed = try wrapping(RewriteError.seed, { () throws(SeedError) in try Seed.random() })
-        return try draw(image, request, seed: seed, observing: sites)
+        return try draw(image, request, seed: seed, observing: sites, rewriting: rewritable)
     }
 
     /// Plans a given order of the frames, which is checked against every demand of the kernel and the request.
     ///
+    /// - Parameter rewritable: the translations that can ask a table, for a request that asks for it.
     /// - Throws: `RewriteError.permutation` when the order breaks one.
     public static func replay(
-        _ image: borrowing KernelImage, _ request: Request, forward: [UInt32]
+        _ image: borrowing KernelImage, _ request: Request, forward: [UInt32], rewriting rewritable: [ObservedSite] = []
     ) throws(RewriteError) -> RewritePlan {
         let analysis = try KernelAnalysis.of(image).answering(request)
         let problem = try problem(analysis, request)
         let permutation = try wrapping(RewriteError.permutation) { () throws(PermutationError) in
             try Permutation(forward: forward, for: problem)
         }
-        return try RewritePlan(analysis, image, request, problem, permutation)
+        return try RewritePlan(analysis, image, request, problem, permutation, nil, rewritable)
     }
 
     init(
         _ analysis: KernelAnalysis, _ image: borrowing KernelImage, _ request: Request, _ problem: PermutationProblem,
-        _ permutation: Permutation, _ instrumentation: Instrumentation? = nil
+        _ permutation: Permutation, _ instrumentation: Instrumentation? = nil, _ rewritable: [ObservedSite] = []
     ) throws(RewriteError) {
         self.instrumentation = instrumentation
         self.analysis = analysis
@@ -128,6 +141,8 @@ public struct RewritePlan: Sendable {
         table = TranslationTable(
             permutation, virtualBase: analysis.map.virtualBase, physicalBase: analysis.map.physicalBase)
         baked = try analysis.architecture.bake(analysis, image, table, request.seedSource, instrumentation)
+        rewriting =
+            request.rewrites ? try analysis.architecture.rewrite(analysis, image, rewritable, nil, table) : nil
     }
 }
 

@@ -150,10 +150,12 @@ struct EvaluateAttack: AsyncParsableCommand {
         let problem = try attempt { () throws(RewriteError) in try analysis.problem(request) }
         let scratch = try Scratch()
         let fresh = "\(scratch.path)/image"
+        let rewritable = try rewritable(permuted, original)
         var run = AttackRun(self, try attack(original, analysis, problem))
         for _ in 0..<boots {
             try attempt { () throws(RewriteError) in
-                try RewritePlan.draw(original, request).apply(to: fresh, from: original, tool: kpermVersion)
+                try RewritePlan.draw(original, request, rewriting: rewritable)
+                    .apply(to: fresh, from: original, tool: kpermVersion)
             }
             let drawn = try attempt { () throws(RewriteError) in try PermutedImage.open(fresh) }
             try await run.attack(.of(fresh, drawn, original), options)

@@ -46,6 +46,10 @@ struct Permute: ParsableCommand {
             later, strings for firmware). Such a kernel boots, and goes wrong when it uses one of them: for \
             experiments only.
 
+            --rewrite has the kernel ask a table for the physical addresses of its image, at every place where its code \
+            adds the offset between virtual and physical addresses to an address and an instruction can give way to a \
+            jump. So far for a vmlinux, and as an experiment: what is pinned without it is pinned with it.
+
             --constraints takes what `kperm audit IMAGE --json` prints, or its `constraints` alone: lists `pins` and \
             `glue` of objects whose `pages` say what --pin and --glue would.
 
@@ -100,6 +104,9 @@ struct Permute: ParsableCommand {
 
     @Option(help: "What is looked for: \(AuditExtent.allCases.map(\.rawValue).joined(separator: ", ")).")
     var audit: AuditExtent = .constants
+
+    @Flag(help: "Have translations of addresses ask a table, where that can be.")
+    var rewrite = false
 
     @Option(help: "Sign a vmlinuz for Secure Boot with this key (PEM), by sbsign.", completion: .file())
     var signKey: String?
@@ -184,16 +191,21 @@ struct Permute: ParsableCommand {
         try checkBootable(image)
         let request = try request(for: image, seedSource)
         let seed = try makeSeed()
-        let plan = try attempt { () throws(RewriteError) in try RewritePlan.draw(image, request, seed: seed) }
+        let sites = rewrite ? try translationSites(of: image) : nil
+        let plan = try attempt { [rewritable = sites?.rewritable ?? []] () throws(RewriteError) in
+            try RewritePlan.draw(image, request, seed: seed, rewriting: rewritable)
+        }
+        let lookups = sites.flatMap { sites in plan.rewriting.map { LookupReport(sites, $0) } }
         if !dryRun, let output {
             try attempt { () throws(RewriteError) in
                 try plan.apply(to: output, from: image, tool: kpermVersion)
             }
         }
         if json {
-            try printJSON(PlanReport(plan, complete: dryRun))
+            try printJSON(PlanReport(plan, complete: dryRun, lookups))
         } else {
             try plan.printSummary(complete: dryRun)
+            lookups?.print(complete: dryRun)
             printRemarks()
             if !dryRun, let output { print("written: \(output)") }
         }
@@ -224,6 +236,9 @@ struct Permute: ParsableCommand {
         guard encoding == nil else {
             throw CommandFailure.input(
                 "\(image): --encoding is for a vmlinux; a vmlinuz moves its pages while it starts")
+        }
+        guard !rewrite else {
+            throw CommandFailure.input("\(image): --rewrite is for a vmlinux; a vmlinuz cannot fill its table yet")
         }
         let kernel = try attempt { [image] () throws(RewriteError) in try CompressedKernel.open(image) }
         guard try attempt({ () throws(RewriteError) in try kernel.manifest() }) == nil else {
@@ -262,7 +277,7 @@ struct Permute: ParsableCommand {
     private func request(for image: borrowing KernelImage, _ seedSource: String) throws -> Request {
         var request = Request(
             encoding: encoding ?? .segments, granule: granule, leavesOutTranslated: audit == .off,
-            seedSource: seedSource)
+            seedSource: seedSource, rewrites: rewrite)
         var asked = try constraints.map { (source: "--constraints \($0)", all: try AuditConstraints.read($0)) }
         if audit == .full { asked.append(("--audit full", try fullAudit(image))) }
         if pin.isEmpty && glue.isEmpty && asked.allSatisfy(\.all.isEmpty) { return request }
@@ -329,8 +344,11 @@ struct PlanReport: Encodable {
     let entropy: EntropyReport
     /// Whether pins were left out (--audit off).
     let leavesOutTranslated: Bool
+    /// With --rewrite.
+    let lookups: LookupReport?
 
-    init(_ plan: RewritePlan, complete: Bool) throws {
+    init(_ plan: RewritePlan, complete: Bool, _ lookups: LookupReport? = nil) throws {
+        self.lookups = lookups
         release = plan.analysis.release
         architecture = plan.analysis.architecture.name
         encoding = plan.request.encoding.rawValue

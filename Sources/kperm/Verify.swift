@@ -57,7 +57,10 @@ struct Verify: ParsableCommand {
             throw CommandFailure.input("\(original.path): is itself permuted: give the original of OUT first")
         }
         let permuted = try attempt { [out] () throws(RewriteError) in try PermutedImage.open(out) }
-        let result = try attempt { () throws(RewriteError) in try permuted.verify(against: original) }
+        let rewritable = try rewritable(permuted, original)
+        let result = try attempt { () throws(RewriteError) in
+            try permuted.verify(against: original, rewriting: rewritable)
+        }
         try report(result) {
             "proved: \($0.pages) pages show the original's bytes but for \($0.changes) listed changes; \($0.moved) moved, "
                 + "\($0.bytesCompared) bytes compared"

@@ -47,10 +47,12 @@ struct DebianRewriteTests {
         for site in found.sites { reasons[site.address] = site.whyNotRewritten }
         for (address, reason) in rewriting.left { reasons[address] = reason }
         let rewritten = found.sites.count - reasons.count
-        print("\(rewritten) of \(found.sites.count) sites rewritten at \(places.count) places, \(proof.runs) runs,",
-            "\(rewriting.byteCount) bytes")
+        print(
+            "\(rewritten) of \(found.sites.count) sites rewritten at \(places.count) places, "
+                + "\(rewriting.byteCount) bytes; proved by \(proof.runs) runs")
         for (reason, group) in Dictionary(grouping: reasons, by: \.value).sorted(by: { $0.key < $1.key }) {
-            print("  \(group.count) left: \(reason): \(group.map(\.key).sorted().prefix(6).map(subject.describe))")
+            let sites = group.map(\.key).sorted().map(subject.describe)
+            print("  \(group.count) left: \(reason): \(sites.prefix(6).joined(separator: ", "))")
         }
         #expect(rewritten * 100 >= found.sites.count * 80)
         // What is left says why.

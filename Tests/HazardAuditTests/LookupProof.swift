@@ -115,7 +115,8 @@ struct LookupProof {
         let isCounted = led.endsWithJump
         func go(to end: VirtualAddress) throws {
             if isCounted {
-                for instruction in led.detour.instructions where at <= instruction.address && instruction.address < end {
+                for instruction in led.detour.instructions where at <= instruction.address && instruction.address < end
+                {
                     try original.run(from: instruction.address.rawValue, until: 0, count: 1)
                 }
             } else if at < end {

@@ -37,6 +37,9 @@ enum Rewriter {
         _ analysis: KernelAnalysis, _ image: borrowing KernelImage, _ sites: [ObservedSite],
         _ relocations: KASLRRelocations?, _ order: TranslationTable
     ) throws(RewriteError) -> Rewriting {
+        guard !sites.isEmpty else {
+            throw .unsupported(file: analysis.symbols.file, "no translation that could ask a table was found")
+        }
         let detours = Detour.merged(sites)
         let tableBytes = LookupTable.byteCount(pages: analysis.map.pageCount)
         let room = try TextRoom.find(

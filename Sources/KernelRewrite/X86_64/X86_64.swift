@@ -9,7 +9,7 @@ import PagePermutation
 extension Architecture {
     static let x86 = Architecture(
         name: "x86-64", machine: 62, analyse: X86_64.analyse, bake: Bake.bake, plant: BootArea.plant,
-        instrument: Instrument.plan,
+        instrument: Instrument.plan, rewrite: Rewriter.plan,
         readArea: BootArea.read, walk: Bake.walk,
         patchSites: PatchSites.find,
         startWrites: StartWrites.find)
