@@ -54,8 +54,9 @@ struct LookupProof {
     /// Addresses in the image and around it, in the linear map and in vmalloc space, as the kernel adds the offset to
     /// them, and such as differ from one of the image in a few bits only.
     private func addresses(_ random: inout TestRandom) -> [UInt64] {
-        let inside = UInt64.random(in: 0..<size, using: &random)
-        let page = inside & ~UInt64(pageSize - 1)
+        let moved = differences.indices.filter { differences[$0] != 0 }
+        let page = UInt64((moved.randomElement(using: &random) ?? 0) * pageSize)
+        let inside = page + UInt64.random(in: 0..<UInt64(pageSize), using: &random)
         let image = [0, 1, 0xfff, 0x1000, inside, page, page + 0xfff, size - 1, size, UInt64.max].map { base &+ $0 }
         let others: [UInt64] = [
             0xffff_8880_0000_0000, 0xffff_8880_0000_0000 + inside, 0xffff_8881_0000_0000 + base & 0xffff_ffff,
