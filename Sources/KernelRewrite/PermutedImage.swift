@@ -163,7 +163,10 @@ public struct PermutedImage: ~Copyable {
     public func contents(of page: Int, _ map: PageMap, original: borrowing KernelImage) -> [UInt8] {
         var contents = map.contents(of: page, in: original)
         let entry = map.entries[page]
-        for patch in manifest.patches where patch.address != nil {
+        for patch in manifest.patches
+        where patch.address != nil && patch.offset < entry.fileOffset + entry.fileBytes
+            && entry.fileOffset < patch.offset + patch.after.utf8.count / 2
+        {
             guard let after = [UInt8](hexadecimal: patch.after) else { continue }
             for (i, byte) in after.enumerated() {
                 let at = patch.offset + i - entry.fileOffset
