@@ -77,9 +77,11 @@ struct LookupProof {
                     0xffff_8880_0000_0000 + UInt64.random(in: 0..<1 << 32, using: &random) & ~7
                 }
                 registers[look.register.number] = held
-                let isSeen = try check(led, registers, &random).contains(address)
-                // An instruction before it may make the address from another register.
-                if !isSeen { _ = try check(led, registers.map { _ in held }, &random) }
+                // An instruction before it may make the address from other registers.
+                let alone = GeneralRegister.all.map { $0 == look.register ? held : 0 }
+                for given in [registers, alone, registers.map { _ in held }] {
+                    if try check(led, given, &random).contains(address) { break }
+                }
             }
         }
     }
