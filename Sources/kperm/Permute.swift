@@ -195,7 +195,7 @@ struct Permute: ParsableCommand {
         let plan = try attempt { [rewritable = sites?.rewritable ?? []] () throws(RewriteError) in
             try RewritePlan.draw(image, request, seed: seed, rewriting: rewritable)
         }
-        let lookups = sites.flatMap { sites in plan.rewriting.map { LookupReport(sites, $0) } }
+        let lookups = sites.flatMap { sites in plan.rewriting.map { RewriteReport(sites, $0) } }
         if !dryRun, let output {
             try attempt { () throws(RewriteError) in
                 try plan.apply(to: output, from: image, tool: kpermVersion)
@@ -345,9 +345,9 @@ struct PlanReport: Encodable {
     /// Whether pins were left out (--audit off).
     let leavesOutTranslated: Bool
     /// With --rewrite.
-    let lookups: LookupReport?
+    let lookups: RewriteReport?
 
-    init(_ plan: RewritePlan, complete: Bool, _ lookups: LookupReport? = nil) throws {
+    init(_ plan: RewritePlan, complete: Bool, _ lookups: RewriteReport? = nil) throws {
         self.lookups = lookups
         release = plan.analysis.release
         architecture = plan.analysis.architecture.name

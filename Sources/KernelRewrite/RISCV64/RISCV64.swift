@@ -12,8 +12,9 @@ import PagePermutation
 extension Architecture {
     static let riscv64 = Architecture(
         name: "riscv64", machine: 243, analyse: RISCV64Kernel.analyse, bake: TablePointer.bake,
-        plant: RISCV64Kernel.plant, instrument: RISCV64Kernel.instrument, readArea: RISCV64Kernel.readArea,
-        walk: TablePointer.walk, patchSites: { _, _ in [] }, startWrites: { analysis, _ in analysis.written })
+        plant: RISCV64Kernel.plant, instrument: RISCV64Kernel.instrument, rewrite: RISCV64Kernel.rewrite,
+        readArea: RISCV64Kernel.readArea, walk: TablePointer.walk, patchSites: { _, _ in [] },
+        startWrites: { analysis, _ in analysis.written })
 }
 
 enum RISCV64Kernel {
@@ -71,6 +72,12 @@ enum RISCV64Kernel {
         _: KernelAnalysis, _ image: borrowing KernelImage, _: [ObservedSite], _: KASLRRelocations?
     ) throws(RewriteError) -> Instrumentation {
         throw .unsupported(file: image.path, "kperm cannot have a riscv64 kernel note what it translates")
+    }
+
+    @Sendable static func rewrite(
+        _: KernelAnalysis, _ image: borrowing KernelImage, _: [ObservedSite], _: KASLRRelocations?, _: TranslationTable
+    ) throws(RewriteError) -> Rewriting {
+        throw .unsupported(file: image.path, "the code of riscv64 kernels is not rewritten")
     }
 
     @Sendable static func readArea(

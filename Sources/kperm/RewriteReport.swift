@@ -18,7 +18,7 @@ func rewritable(_ permuted: borrowing PermutedImage, _ original: borrowing Kerne
     permuted.manifest.translations == nil ? [] : try translationSites(of: original).rewritable
 }
 
-struct LookupReport: Encodable {
+struct RewriteReport: Encodable {
     struct Left: Encodable {
         let address: String
         let place: String
