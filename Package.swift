@@ -96,8 +96,8 @@ let package = Package(
         .testTarget(
             name: "HazardAuditTests",
             dependencies: [
-                "Addressing", "CUnicorn", "HazardAudit", "KernelImage", "KernelRewrite", "Disassembly", "PagePermutation",
-                "TestSupport",
+                "Addressing", "CUnicorn", "HazardAudit", "KernelImage", "KernelRewrite", "Disassembly",
+                "PagePermutation", "TestSupport",
             ],
             swiftSettings: settings),
         .testTarget(
