@@ -104,11 +104,11 @@ extension Inspect {
 extension Permute {
     func permuteFlat() throws {
         guard encoding == nil, granule == .page4K, pin.isEmpty, glue.isEmpty, constraints.isEmpty, signKey == nil,
-            audit == .constants
+            audit == .constants, !rewrite, !unbootable
         else {
             throw CommandFailure.input(
-                "\(image): a flat Image says itself which pages stay: it takes no --encoding, --granule, --pin, --glue, "
-                    + "--constraints, --audit or --sign-key")
+                "\(image): a flat Image says itself which pages stay, and boots: it takes no --encoding, --granule, --pin, "
+                    + "--glue, --constraints, --audit, --rewrite, --unbootable or --sign-key")
         }
         let image = try openFlat(image)
         let when = when ?? .build
