@@ -30,8 +30,11 @@ struct EvaluateExposure: AsyncParsableCommand {
             This is about files. An attacker who runs code may learn places in other ways: by timing caches and translation \
             buffers, say, which nothing here measures.
 
-            Exit status 1 when a user is told of the permutation, when a mapping is too wide, when others may read a file that \
-            holds the order, or when a seed that was given is left in memory.
+            A seed that was given is looked for in all of memory. The stub wipes its own copies; of a vmlinuz made with \
+            --when build the compressed file may leave the seed in memory that is free, until that is used again.
+
+            Exit status 1 when a user is told of the permutation, when a mapping is too wide, or when others may read a file \
+            that holds the order.
 
               kperm evaluate exposure vmlinuz.kperm
               kperm evaluate exposure vmlinux.kperm --boots 3 --json

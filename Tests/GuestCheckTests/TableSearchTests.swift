@@ -165,6 +165,7 @@ struct TableSearchTests {
         let search = Self.search(try Self.table(&random))
         #expect(search.look(at: Array("  12400000-131fffff : Kernel code\n".utf8)[...]).base)
         #expect(search.look(at: Array("NUMBER(phys_base)=1\n".utf8)[...]).base)
+        #expect(search.look(at: ([0, 1, 0x80] + Array("NUMBER(phys_base)=1\n".utf8) + [0])[...]).base)
         #expect(!search.look(at: Array("  00000000-00000000 : Kernel code\n".utf8)[...]).base)
     }
 

@@ -53,7 +53,7 @@ struct TableSearch {
             let span = unsafe RawSpan(_unsafeBytes: buffer)
             searchWords(span, &revealed)
             revealed.seed = holdsSeed(span)
-            if isText(span) { TextSearch(self).look(at: span, &revealed) }
+            TextSearch(self).look(at: span, &revealed)
         }
         return revealed
     }
@@ -176,11 +176,6 @@ struct TableSearch {
             if isGiven { return true }
         }
         return false
-    }
-
-    private func isText(_ span: RawSpan) -> Bool {
-        for at in 0..<min(span.byteCount, 4096) where span.byte(at: at) == 0 { return false }
-        return true
     }
 }
 
