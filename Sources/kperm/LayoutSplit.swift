@@ -3,7 +3,7 @@
 // `kperm layout --bits 32`: what a split wastes, and what a better one costs.
 
 import AddressSpaces
-import Foundation
+import FoundationEssentials
 import Report
 
 struct SplitReport: Encodable {
@@ -170,7 +170,7 @@ extension LayoutCommand {
         do {
             try Data(text.utf8).write(to: URL(filePath: file), options: .atomic)
         } catch {
-            throw CommandFailure.input("\(file): cannot write: \(error.localizedDescription)")
+            throw CommandFailure.input("\(file): cannot write: \(error)")
         }
     }
 }
