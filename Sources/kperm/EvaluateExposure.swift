@@ -91,7 +91,7 @@ struct EvaluateExposure: AsyncParsableCommand {
         let stock = try openImage(image)
         let mode = UInt16(truncatingIfNeeded: stock.file.mode)
         guard PermutedImage.isPermuted(stock) else {
-            let analysis = try attempt { () throws(RewriteError) in try KernelAnalysis.of(stock) }
+            let analysis = try attempt { () throws(RewriteError) in try KernelAnalysis.ofRunnable(stock) }
             let file = ExposureReport.File(mode: mode, holds: .nothing)
             return try await expose(.of(stock, analysis), file, seeds: [])
         }
