@@ -2,8 +2,9 @@
 
 // Two constants that betray a physical address, found in one pass over the text
 // without decoding it: planning must not cost more than copying the file does.
-// The pass compares two bytes of each constant at 64 places at a time; few
-// blocks hold both, and only those are looked at place by place.
+// The pass compares two bytes of each constant (the upper two of the second) at
+// 64 places at a time; few blocks hold them, and only those are looked at place
+// by place.
 
 import KernelImage
 
@@ -14,38 +15,42 @@ struct ConstantScan {
     /// The 32-bit constant 0x80000000.
     private(set) var halves: [Int] = []
 
-    private typealias Bytes = SIMD16<UInt8>
+    private typealias Words = SIMD8<UInt16>
 
     init(_ code: RawSpan) {
         unsafe code.withUnsafeBytes { buffer in
             guard let start = buffer.baseAddress else { return }
-            /// All ones in each byte that is the value, but for the bits outside the mask.
-            @inline(__always) func fits(_ offset: Int, _ value: UInt8, mask: UInt8 = 0xff) -> SIMD2<UInt64> {
-                let bytes = unsafe start.loadUnaligned(fromByteOffset: offset, as: Bytes.self)
-                return unsafe unsafeBitCast(
-                    bytes & Bytes(repeating: mask) .== Bytes(repeating: value), to: SIMD2<UInt64>.self)
+            @inline(__always) func isAny(_ hits: Words) -> Bool {
+                let halves = unsafe unsafeBitCast(hits, to: SIMD2<UInt64>.self)
+                return halves[0] | halves[1] != 0
             }
-            @inline(__always) func isAny(_ hits: SIMD2<UInt64>) -> Bool { hits[0] | hits[1] != 0 }
             var at = 0
             while at + 73 <= buffer.count {
-                var (movabs, half) = (SIMD2<UInt64>(), SIMD2<UInt64>())
-                /// Called four times: a loop here costs as much as the comparing.
+                var (movabs, half) = (Words(), Words())
+                /// Eight pairs of bytes. Called eight times: a loop here costs as much as the comparing.
                 @inline(__always) func compare(_ place: Int) {
-                    movabs |= fits(place, 0x48, mask: 0xfe) & fits(place &+ 1, 0xb8, mask: 0xf8)
-                    half |= fits(place &+ 2, 0) & fits(place &+ 3, 0x80)
+                    let words = unsafe start.loadUnaligned(fromByteOffset: place, as: Words.self)
+                    let isStart = (words & Words(repeating: 0xf8fe)) .== Words(repeating: 0xb848)
+                    movabs |= unsafe unsafeBitCast(isStart, to: Words.self)
+                    half |= unsafe unsafeBitCast(words .== Words(repeating: 0x8000), to: Words.self)
                 }
                 compare(at)
+                compare(at &+ 1)
                 compare(at &+ 16)
+                compare(at &+ 17)
                 compare(at &+ 32)
+                compare(at &+ 33)
                 compare(at &+ 48)
+                compare(at &+ 49)
                 if isAny(movabs | half) {
                     if isAny(movabs) { unsafe addMovabs(start, at..<at + 64) }
-                    if isAny(half) { unsafe addHalves(start, at..<at + 64) }
+                    if isAny(half) { unsafe addHalves(start, max(0, at - 2)..<at + 62) }
                 }
                 at += 64
             }
             unsafe addMovabs(start, at..<max(at, buffer.count - 9))
-            unsafe addHalves(start, at..<max(at, buffer.count - 3))
+            let rest = max(0, at - 2)
+            unsafe addHalves(start, rest..<max(rest, buffer.count - 3))
         }
     }
 
