@@ -19,6 +19,8 @@ public struct BootManifest: Codable, Equatable, Sendable {
     /// "off" when pins were left out that only code shows.
     public let audit: String?
     public let glue: [Manifest.Constraint]
+    /// "table" when translations ask one.
+    public let translations: String?
 
     init(_ request: Request, isDrawnAtBoot: Bool, tool: String) {
         format = 1
@@ -30,6 +32,7 @@ public struct BootManifest: Codable, Equatable, Sendable {
         pins = request.pins.map { Manifest.Constraint($0) }
         glue = request.glue.map { Manifest.Constraint($0) }
         audit = request.leavesOutTranslated ? "off" : nil
+        translations = request.rewrites ? "table" : nil
     }
 
     func encoded() -> [UInt8] {
@@ -57,7 +60,7 @@ public struct BootManifest: Codable, Equatable, Sendable {
             granule: granule,
             pins: pins.map { Pin(pages: $0.first..<$0.end, reason: $0.reason, evidence: $0.evidence) },
             glue: glue.map { Glue(pages: $0.first..<$0.end, reason: $0.reason) },
-            leavesOutTranslated: audit == "off", seedSource: seed)
+            leavesOutTranslated: audit == "off", seedSource: seed, rewrites: translations == "table")
     }
 }
 

@@ -31,17 +31,21 @@ public struct BootPlan: Sendable {
     public let remarks: [String]
     /// What it notes while it runs; nil for a kernel that is only permuted.
     public let instrumentation: Instrumentation?
+    /// What asks the table; nil for a kernel in which nothing does.
+    public let rewriting: Rewriting?
 
     /// Plans for a kernel.
     ///
     /// - Parameters:
     ///   - seed: what the stub draws from; nil to let it gather a seed at every boot.
     ///   - sites: what the kernel shall note of its translations, for an audit; nil for a kernel to be used.
+    ///   - rewritable: the translations that can ask a table, for a request that asks for it.
     ///   - known: the kernel's analysis, for those who have it already.
     /// - Throws: `RewriteError` when the kernel lacks something the plan needs, or the request asks for what cannot be.
     public static func make(
         _ kernel: borrowing CompressedKernel, _ request: Request, seed: borrowing Seed?, tool: String,
-        observing sites: [ObservedSite]? = nil, analysis known: KernelAnalysis? = nil
+        observing sites: [ObservedSite]? = nil, rewriting rewritable: [ObservedSite] = [],
+        analysis known: KernelAnalysis? = nil
     ) throws(RewriteError) -> BootPlan {
         let whole: KernelAnalysis
         if let known { whole = known } else { whole = try KernelAnalysis.of(kernel.kernel) }
@@ -62,12 +66,20 @@ public struct BootPlan: Sendable {
             instrumentation = try analysis.architecture.instrument(
                 analysis, kernel.kernel, sites, kernel.relocations)
         }
+        var rewriting: Rewriting?
+        if request.rewrites {
+            let unmoved = TranslationTable(
+                Permutation(identity: analysis.map.pageCount), virtualBase: analysis.map.virtualBase,
+                physicalBase: analysis.map.physicalBase)
+            rewriting = try analysis.architecture.rewrite(
+                analysis, kernel.kernel, rewritable, kernel.relocations, unmoved)
+        }
         let planted = try analysis.architecture.plant(
-            analysis, kernel.kernel, problem, secret, manifest.encoded(), instrumentation)
+            analysis, kernel.kernel, problem, secret, manifest.encoded(), instrumentation, rewriting)
         return BootPlan(
             analysis: analysis, request: request, when: secret == nil ? .boot : .build, problem: problem,
             permutation: permutation, changes: planted.changes, remarks: planted.remarks + remarks,
-            instrumentation: instrumentation)
+            instrumentation: instrumentation, rewriting: rewriting)
     }
 
     /// What the kernel's own command line means for the boot stub, which sees the loader's only.
@@ -117,6 +129,15 @@ public struct BootPlan: Sendable {
     public func apply(to path: String, from kernel: borrowing CompressedKernel) throws(RewriteError) {
         try write(image(from: kernel), to: path, from: kernel)
     }
+}
+
+/// What a kernel says of itself that permutes itself.
+struct AreaNotes {
+    let manifest: [UInt8]
+    /// Given by the tool, if it was.
+    let seed: [UInt8]?
+    /// Where the table lies that its translations ask, in bytes from the start of the image; nil when they ask none.
+    let lookup: UInt64?
 }
 
 /// What an architecture changes in a kernel that is permuted while it starts.

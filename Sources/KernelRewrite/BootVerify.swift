@@ -20,6 +20,13 @@ extension CompressedKernel {
         return try BootManifest.decode(area.manifest, file: path)
     }
 
+    /// Where in the image the table lies that its translations ask, in bytes from its start; nil when they ask none.
+    ///
+    /// - Throws: `RewriteError.unsupported` when the kernel is damaged.
+    public func lookupTable() throws(RewriteError) -> Int? {
+        try Architecture.of(kernel).readArea(kernel)?.lookup.flatMap { Int(exactly: $0) }
+    }
+
     /// The seed that the tool gave this kernel; nil in one that gathers its own, or that kperm did not make.
     ///
     /// - Throws: `RewriteError.unsupported` when it is damaged.
@@ -29,7 +36,8 @@ extension CompressedKernel {
     ///
     /// - Throws: `RewriteError` when this kernel is damaged, or the original is not one that kperm can permute.
     public func plan(
-        from original: borrowing CompressedKernel, analysis: KernelAnalysis? = nil
+        from original: borrowing CompressedKernel, rewriting rewritable: [ObservedSite] = [],
+        analysis: KernelAnalysis? = nil
     ) throws(RewriteError) -> BootPlan? {
         guard let area = try Architecture.of(kernel).readArea(kernel) else { return nil }
         let manifest = try BootManifest.decode(area.manifest, file: path)
@@ -42,17 +50,21 @@ extension CompressedKernel {
         } else {
             seed = nil
         }
-        return try BootPlan.make(original, request, seed: seed, tool: manifest.tool, analysis: analysis)
+        return try BootPlan.make(
+            original, request, seed: seed, tool: manifest.tool, rewriting: rewritable, analysis: analysis)
     }
 
     /// Proves this kernel against its original.
     ///
-    /// - Parameter analysis: the original's, for those who have it already.
+    /// - Parameters:
+    ///   - rewritable: the original's translations that can ask a table, for a kernel in which they do.
+    ///   - analysis: the original's, for those who have it already.
     /// - Throws: `RewriteError` when either cannot be read as what it should be.
     public func verify(
-        against original: borrowing CompressedKernel, analysis: KernelAnalysis? = nil
+        against original: borrowing CompressedKernel, rewriting rewritable: [ObservedSite] = [],
+        analysis: KernelAnalysis? = nil
     ) throws(RewriteError) -> Verification {
-        guard let plan = try plan(from: original, analysis: analysis) else {
+        guard let plan = try plan(from: original, rewriting: rewritable, analysis: analysis) else {
             throw .unsupported(file: path, "not a permuted kernel: it has no boot area of kperm's")
         }
         var result = Verification()

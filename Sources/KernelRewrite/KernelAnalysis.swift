@@ -92,7 +92,7 @@ public struct Architecture: Sendable {
     let plant:
         @Sendable (
             KernelAnalysis, borrowing KernelImage, PermutationProblem, _ seed: [UInt8]?, _ manifest: [UInt8],
-            Instrumentation?
+            Instrumentation?, Rewriting?
         ) throws(RewriteError) -> Planted
     /// The changes that have a kernel note what it translates. What KASLR relocates, if it does, is left as it is.
     let instrument:
@@ -102,8 +102,8 @@ public struct Architecture: Sendable {
     let rewrite:
         @Sendable (KernelAnalysis, borrowing KernelImage, [ObservedSite], KASLRRelocations?, TranslationTable)
             throws(RewriteError) -> Rewriting
-    /// What a kernel says that permutes itself, and its seed if it was given one; nil for any other kernel.
-    let readArea: @Sendable (borrowing KernelImage) throws(RewriteError) -> (manifest: [UInt8], seed: [UInt8]?)?
+    /// What a kernel says that permutes itself; nil for any other kernel.
+    let readArea: @Sendable (borrowing KernelImage) throws(RewriteError) -> AreaNotes?
     /// The frame behind a page of a permuted image, as the running kernel will read it: through the
     /// page tables in the image, given physical memory as a loader lays it down from the file.
     let walk: @Sendable (KernelAnalysis, VirtualAddress, PhysicalMemory, RawSpan) -> PhysicalAddress?

@@ -25,8 +25,11 @@ struct BootPlanReport: Encodable {
     let entropy: EntropyReport
     /// Whether pins were left out (--audit off).
     let leavesOutTranslated: Bool
+    /// With --rewrite.
+    let lookups: RewriteReport?
 
-    init(_ plan: BootPlan, complete: Bool) throws {
+    init(_ plan: BootPlan, complete: Bool, _ lookups: RewriteReport?) throws {
+        self.lookups = lookups
         release = plan.analysis.release
         architecture = plan.analysis.architecture.name
         when = plan.when

@@ -15,6 +15,8 @@ struct LiveExpectation: Sendable {
     let analysis: KernelAnalysis
     /// The image's bytes as linked.
     private let memory: [UInt8]
+    /// Where the table begins that translations ask; the stub fills it in.
+    private let lookupTable: Int?
     private let relocations: KASLRRelocations
     private let startWrites: [Range<VirtualAddress>]
     private let patchSites: [Range<VirtualAddress>]
@@ -22,6 +24,7 @@ struct LiveExpectation: Sendable {
     init(_ kernel: borrowing CompressedKernel) throws {
         let analysis = try attempt { () throws(RewriteError) in try KernelAnalysis.of(kernel.kernel) }
         path = kernel.path
+        lookupTable = try attempt { () throws(RewriteError) in try kernel.lookupTable() }
         relocations = kernel.relocations
         var memory: [UInt8] = []
         memory.reserveCapacity(analysis.map.pageCount * pageSize)
@@ -61,6 +64,10 @@ struct LiveExpectation: Sendable {
         }
         var memory = memory
         if slide != 0 { relocations.apply(slide, to: &memory, linkedAt: map.virtualBase) }
+        if let lookupTable {
+            let bytes = LookupTable.bytes(table)
+            memory.replaceSubrange(lookupTable..<lookupTable + bytes.count, with: bytes)
+        }
         return GuestExpectation(
             kernelPath: path, table: table,
             topLevelPageTable: analysis.rootTable.map { table.physicalBase + ($0 - map.physicalBase) },

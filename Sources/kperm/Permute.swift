@@ -48,7 +48,8 @@ struct Permute: ParsableCommand {
 
             --rewrite has the kernel ask a table for the physical addresses of its image, at every place where its code \
             adds the offset between virtual and physical addresses to an address and an instruction can give way to a \
-            jump. So far for a vmlinux, and as an experiment: what is pinned without it is pinned with it.
+            jump. In a vmlinuz the boot stub fills the table in. So far an experiment: what is pinned without it is pinned \
+            with it.
 
             --constraints takes what `kperm audit IMAGE --json` prints, or its `constraints` alone: lists `pins` and \
             `glue` of objects whose `pages` say what --pin and --glue would.
@@ -237,9 +238,6 @@ struct Permute: ParsableCommand {
             throw CommandFailure.input(
                 "\(image): --encoding is for a vmlinux; a vmlinuz moves its pages while it starts")
         }
-        guard !rewrite else {
-            throw CommandFailure.input("\(image): --rewrite is for a vmlinux; a vmlinuz cannot fill its table yet")
-        }
         let kernel = try attempt { [image] () throws(RewriteError) in try CompressedKernel.open(image) }
         guard try attempt({ () throws(RewriteError) in try kernel.manifest() }) == nil else {
             throw CommandFailure.input("\(image): already permuted; permute the original")
@@ -247,9 +245,11 @@ struct Permute: ParsableCommand {
         let when = when ?? (seed == nil && seedFile == nil ? .boot : .build)
         let request = try request(for: kernel.kernel, when == .boot ? "boot" : seedSource)
         let seed = when == .build ? try makeSeed() : nil
-        let plan = try attempt { () throws(RewriteError) in
-            try BootPlan.make(kernel, request, seed: seed, tool: kpermVersion)
+        let sites = rewrite ? try translationSites(of: kernel.kernel) : nil
+        let plan = try attempt { [rewritable = sites?.rewritable ?? []] () throws(RewriteError) in
+            try BootPlan.make(kernel, request, seed: seed, tool: kpermVersion, rewriting: rewritable)
         }
+        let lookups = sites.flatMap { sites in plan.rewriting.map { RewriteReport(sites, $0) } }
         if !dryRun, let output {
             progress("compressing")
             var image = try attempt { () throws(RewriteError) in try plan.image(from: kernel) }
@@ -257,9 +257,10 @@ struct Permute: ParsableCommand {
             try attempt { [image] () throws(RewriteError) in try plan.write(image, to: output, from: kernel) }
         }
         if json {
-            try printJSON(BootPlanReport(plan, complete: dryRun))
+            try printJSON(BootPlanReport(plan, complete: dryRun, lookups))
         } else {
             try plan.printSummary(complete: dryRun)
+            lookups?.print(complete: dryRun)
             printRemarks()
             if kernel.container.isSigned, signingKey == nil {
                 print("note:      its signature no longer holds: for Secure Boot give --sign-key and --sign-cert")
@@ -399,16 +400,20 @@ struct ChangeReport: Encodable {
     }
 }
 
+/// Changes made for one reason at many places are counted, unless all is wanted.
 func printChanges(_ changes: [Change], complete: Bool) {
     print("changes:   \(changes.count) besides the order")
+    let counts = Dictionary(grouping: changes, by: \.reason).mapValues(\.count)
+    var counted: Set<String> = []
     for change in changes {
+        if !complete, let count = counts[change.reason], count > 8 {
+            if counted.insert(change.reason).inserted { print("  \(count) places: \(change.reason)") }
+            continue
+        }
         let place = change.address.map(\.description) ?? "byte \(change.fileOffset)"
         print("  \(place): \(change.after.count) bytes: \(change.reason)")
-        if complete {
-            print("    evidence: \(change.evidence)")
-            if change.after.count <= 16 {
-                print("    \(change.before.hexadecimal) -> \(change.after.hexadecimal)")
-            }
-        }
+        guard complete else { continue }
+        print("    evidence: \(change.evidence)")
+        if change.after.count <= 16 { print("    \(change.before.hexadecimal) -> \(change.after.hexadecimal)") }
     }
 }

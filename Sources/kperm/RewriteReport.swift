@@ -18,6 +18,14 @@ func rewritable(_ permuted: borrowing PermutedImage, _ original: borrowing Kerne
     permuted.manifest.translations == nil ? [] : try translationSites(of: original).rewritable
 }
 
+/// The same of a kernel that permutes itself.
+func rewritable(
+    _ permuted: borrowing CompressedKernel, _ original: borrowing CompressedKernel
+) throws -> [ObservedSite] {
+    let asksTable = try attempt { () throws(RewriteError) in try permuted.lookupTable() } != nil
+    return asksTable ? try translationSites(of: original.kernel).rewritable : []
+}
+
 struct RewriteReport: Encodable {
     struct Left: Encodable {
         let address: String

@@ -47,7 +47,11 @@ struct Verify: ParsableCommand {
                 throw CommandFailure.input("\(original): is itself permuted: give the original of OUT first")
             }
             let permuted = try attempt { [out] () throws(RewriteError) in try CompressedKernel.open(out) }
-            try report(try attempt { () throws(RewriteError) in try permuted.verify(against: kernel) }) {
+            let rewritable = try rewritable(permuted, kernel)
+            let result = try attempt { () throws(RewriteError) in
+                try permuted.verify(against: kernel, rewriting: rewritable)
+            }
+            try report(result) {
                 "proved: the unpacked kernels differ in \($0.changes) listed changes only; \($0.bytesCompared) bytes compared"
             }
             return

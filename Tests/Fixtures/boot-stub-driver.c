@@ -12,7 +12,7 @@
  *
  * `boot` pretends a machine: some memory, physical address 0 at its start, in it an image whose pages bear their
  * numbers, page tables that show it as Linux's do, and a boot area read from a file. Then it says what became of that,
- * following the page tables as a processor would. TABLE receives the translation table.
+ * following the page tables as a processor would: of the table that translations ask, too. TABLE receives the translation table.
  *
  * `trampoline` has the trampoline pass through a pretended start of the kernel with an area that is whole or whose
  * magic, version, size, provided, checksum or page table NAME spoils, and says which functions it called with what.
@@ -210,9 +210,13 @@ static int boot(const char *area_path, const char *table_path, char **options)
 		u64 place = walk(&m, m.text + page * PAGE, unknown);
 		int is_level2 = (u64)words(place) == m.text + m.area->level2_kernel_pgt;
 
-		for (u64 i = 0; i < 512; i++)
-			if (!is_level2 && words(place)[i] != stamp(page, i))
+		for (u64 i = 0; i < 512; i++) {
+			u64 asked = page * 512 + i - m.area->lookup / 8;
+
+			if (!is_level2 && (state != PERMUTED || !m.area->lookup || asked >= pages) &&
+			    words(place)[i] != stamp(page, i))
 				fail("a page shows the contents of another");
+		}
 		printf(" %llu", (place - physical) / PAGE);
 	}
 	/* beside the image, where a table of 4 KB entries shows more than it, the mapping stays */
@@ -220,6 +224,15 @@ static int boot(const char *area_path, const char *table_path, char **options)
 		if ((at < m.text || at >= m.text + pages * PAGE) && walk(&m, at, unknown) != at - MEMORY)
 			fail("memory beside the image has moved");
 	printf("\n");
+	if (m.area->lookup && state == PERMUTED) {
+		printf("lookup");
+		for (u64 page = 0; page < pages; page++) {
+			u64 place = walk(&m, m.text + m.area->lookup + 8 * page, unknown);
+
+			printf(" %lld", (s64)page + *(s64 *)(MEMORY + place) / (s64)PAGE);
+		}
+		printf("\n");
+	}
 
 	file = fopen(table_path, "wb");
 	if (!file || (m.table && !fwrite(m.table, 40 + 8 * (u64)pages, 1, file)) || fclose(file))

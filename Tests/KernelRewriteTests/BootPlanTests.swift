@@ -188,7 +188,7 @@ struct BootVerifyTests {
         if what == "pins" { request.pins = [Pin(pages: 300..<310, reason: "silently", evidence: "")] }
         let seed = what == "seed" ? nil : [UInt8](repeating: 7, count: 32)
         let changes = try analysis.architecture.plant(
-            analysis, kernel.kernel, try RewritePlan.problem(analysis, request), seed, says, nil
+            analysis, kernel.kernel, try RewritePlan.problem(analysis, request), seed, says, nil, nil
         ).changes
         let area = try #require(changes.first { $0.reason.hasPrefix("the boot area") })
         let found = try findings(try made.repacked(try kernel.unpacked(with: changes), in: scratch), made)

@@ -19,6 +19,8 @@
     private struct PretendedBoot {
         var seed: [UInt8]?
         var physical: UInt64 = 0x400_0000
+        /// Where translations look the differences up, in bytes from the start of the image; 0: nowhere.
+        var lookup: UInt64 = 0
         var options: [String] = []
         /// Changes the area's bytes, to spoil them.
         var change: (inout [UInt8]) -> Void = { _ in }
@@ -30,7 +32,13 @@
             var state: String? { fields["state"] }
             var status: String { fields["status"] ?? "" }
             var sources: UInt32 { fields["sources"].flatMap(UInt32.init) ?? 0 }
-            var frames: [UInt32] { (fields["frames"] ?? "").split(separator: " ").compactMap { UInt32($0) } }
+            var frames: [UInt32] { numbers("frames") }
+            /// The frames that rewritten translations come to.
+            var lookedUp: [UInt32] { numbers("lookup") }
+
+            private func numbers(_ field: String) -> [UInt32] {
+                (fields[field] ?? "").split(separator: " ").compactMap { UInt32($0) }
+            }
         }
 
         static let memory: UInt64 = 0x7e00_0000_0000
@@ -108,6 +116,7 @@
             put(UInt64(0x100_0000), 0x118)
             let offsets = [problem.drawings.count, records, table, tables, status, work, workBytes]
             for (i, offset) in offsets.enumerated() { put(UInt32(offset), 0x14c + 4 * i) }
+            put(lookup, 0x180)
             return area
         }
     }
@@ -180,6 +189,7 @@
             #expect(outcome.state == "1 1", comment)
             #expect(outcome.frames == permutation.forward, comment)
             #expect(outcome.table == table.bytes, comment)
+            #expect(outcome.lookedUp == (boot.lookup == 0 ? [] : permutation.forward), comment)
             #expect(outcome.fields["moved"] == "\(table.movedCount)", comment)
             #expect(outcome.fields["secrets"] == "wiped", comment)
         }
@@ -192,6 +202,10 @@
                 var boot = PretendedBoot()
                 // Linux loads at multiples of 2 MB; tables that show more than the image have to be right, too.
                 boot.physical += 4096 * UInt64.random(in: 0..<1024, using: &random) * UInt64(round % 2)
+                if round % 3 != 1 {
+                    let last = 4096 * problem.pageCount - 8 * (problem.pageCount + 2)
+                    boot.lookup = UInt64(8 * Int.random(in: 1...last / 8, using: &random))
+                }
                 if round % 4 < 2 {
                     boot.seed = bytes
                 } else {
@@ -292,6 +306,19 @@
             #expect(outcome.fields["moved"] == "0")
             #expect(outcome.table.prefix(8).allSatisfy { $0 == 0 })
             #expect(outcome.fields["secrets"] == "wiped")
+        }
+
+        @Test(arguments: [8, 700 * 4096 - 8 * 702]) func translationsAskWhatTheStubWrites(lookup: UInt64) throws {
+            let bytes = [UInt8](repeating: 3, count: 32)
+            try check(PretendedBoot(seed: bytes, lookup: lookup), try small, bytes, "at \(lookup)")
+        }
+
+        @Test(arguments: [4, 700 * 4096 - 8 * 701, 700 * 4096, 0xffff_ffff_ffff_fff8])
+        func refusesALookupTableThatDoesNotFit(lookup: UInt64) throws {
+            let refused = try PretendedBoot(seed: [UInt8](repeating: 9, count: 32), lookup: lookup).run(small)
+            #expect(refused.state == "3 3")
+            #expect(refused.status.contains("does not fit the image"), "\(refused.status)")
+            expectLinear(refused)
         }
 
         @Test func switchedOff() throws {

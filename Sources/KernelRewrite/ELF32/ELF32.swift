@@ -25,7 +25,8 @@ enum ELF32 {
             analyse: { image throws(RewriteError) in
                 try analyse(image, machine == 40 ? .arm32 : .riscv32)
             },
-            bake: bake, plant: { analysis, _, _, _, _, _ throws(RewriteError) in throw refuse(analysis.symbols.file) },
+            bake: bake,
+            plant: { analysis, _, _, _, _, _, _ throws(RewriteError) in throw refuse(analysis.symbols.file) },
             instrument: { analysis, _, _, _ throws(RewriteError) in throw refuse(analysis.symbols.file) },
             rewrite: { analysis, _, _, _, _ throws(RewriteError) in throw refuse(analysis.symbols.file) },
             readArea: { _ in nil }, walk: walk, patchSites: { _, _ in [] }, startWrites: { _, _ in [] },

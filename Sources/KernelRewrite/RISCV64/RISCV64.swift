@@ -62,7 +62,7 @@ enum RISCV64Kernel {
 
     @Sendable static func plant(
         _ analysis: KernelAnalysis, _ image: borrowing KernelImage, _: PermutationProblem, _: [UInt8]?, _: [UInt8],
-        _: Instrumentation?
+        _: Instrumentation?, _: Rewriting?
     ) throws(RewriteError) -> Planted {
         throw .unsupported(
             file: image.path, "a riscv64 kernel draws at boot only where it was built to: use --when build")
@@ -82,5 +82,5 @@ enum RISCV64Kernel {
 
     @Sendable static func readArea(
         _: borrowing KernelImage
-    ) throws(RewriteError) -> (manifest: [UInt8], seed: [UInt8]?)? { nil }
+    ) throws(RewriteError) -> AreaNotes? { nil }
 }

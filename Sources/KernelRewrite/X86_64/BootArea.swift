@@ -35,11 +35,12 @@ enum BootArea {
         static let manifest = 0x168
         static let copy = 0x170
         static let front = 0x178
+        static let lookup = 0x180
     }
 
     static func plant(
         _ analysis: KernelAnalysis, _ image: borrowing KernelImage, _ problem: PermutationProblem, _ seed: [UInt8]?,
-        _ manifest: [UInt8], _ instrumentation: Instrumentation?
+        _ manifest: [UInt8], _ instrumentation: Instrumentation?, _ rewriting: Rewriting?
     ) throws(RewriteError) -> Planted {
         let symbols = analysis.symbols
         let hooks = KernelHooks(analysis: analysis)
@@ -49,6 +50,7 @@ enum BootArea {
         let bytes = try contents(
             analysis, problem, seed, manifest,
             front: instrumentation.map { home.address - $0.range.lowerBound } ?? 0, room: home.size,
+            lookup: rewriting.map { $0.table.lowerBound - analysis.map.virtualBase } ?? 0,
             copy: copy < home.size &- UInt64(headerBytes) || copy > 1 << 30 ? 0 : copy)
         var planted = Planted()
         planted.changes.append(
@@ -90,6 +92,7 @@ enum BootArea {
         if let poke = try TextPoke.change(image, analysis.map, symbols) { planted.changes.append(poke) }
         planted.changes += try IsolationFlag.changes(image, analysis.map, symbols)
         planted.changes += instrumentation?.changes ?? []
+        planted.changes += rewriting?.changes ?? []
         return planted
     }
 
@@ -115,7 +118,7 @@ enum BootArea {
     /// The area's first bytes: all that is not work memory.
     private static func contents(
         _ analysis: KernelAnalysis, _ problem: PermutationProblem, _ seed: [UInt8]?, _ manifest: [UInt8],
-        front: UInt64, room: UInt64, copy: UInt64
+        front: UInt64, room: UInt64, lookup: UInt64, copy: UInt64
     ) throws(RewriteError) -> [UInt8] {
         let symbols = analysis.symbols
         let map = analysis.map
@@ -197,6 +200,7 @@ enum BootArea {
             headerBytes + BootStubCode.entry)
         area.store(littleEndian: copy, at: Field.copy)
         area.store(littleEndian: front, at: Field.front)
+        area.store(littleEndian: lookup, at: Field.lookup)
         area.store(littleEndian: checksum(area), at: Field.checksum)
         return area
     }
@@ -222,10 +226,7 @@ enum BootArea {
         }
     }
 
-    /// The manifest and the seed of a kernel that has an area, or nil.
-    static func read(
-        _ image: borrowing KernelImage
-    ) throws(RewriteError) -> (manifest: [UInt8], seed: [UInt8]?)? {
+    static func read(_ image: borrowing KernelImage) throws(RewriteError) -> AreaNotes? {
         guard let found = image.sections.first(where: { $0.name == section && !$0.isNoBits }),
             found.size >= headerBytes
         else { return nil }
@@ -239,10 +240,10 @@ enum BootArea {
             checksum(read(0..<provided)) == bytes.load(Field.checksum, as: UInt64.self)
         else { throw .unsupported(file: image.path, "damaged: the boot area's header or checksum is wrong") }
         let seed = bytes.load(Field.constants, as: UInt32.self) & seedIsGiven != 0
-        return (
-            Array(read(manifestAt..<provided).prefix { $0 != 0 }),
-            seed ? read(Field.seed..<Field.seed + 32) : nil
-        )
+        let lookup = bytes.load(Field.lookup, as: UInt64.self)
+        return AreaNotes(
+            manifest: Array(read(manifestAt..<provided).prefix { $0 != 0 }),
+            seed: seed ? read(Field.seed..<Field.seed + 32) : nil, lookup: lookup == 0 ? nil : lookup)
     }
 }
 

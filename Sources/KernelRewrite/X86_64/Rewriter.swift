@@ -30,7 +30,7 @@
 import Addressing
 import Disassembly
 import KernelImage
-import PagePermutation
+public import PagePermutation
 
 enum Rewriter {
     static func plan(
@@ -69,10 +69,11 @@ enum Rewriter {
 }
 
 /// The table that rewritten translations ask.
-enum LookupTable {
+public enum LookupTable {
     static func byteCount(pages: Int) -> Int { 8 * (pages + 2) }
 
-    static func bytes(_ order: TranslationTable) -> [UInt8] {
+    /// All of it, for an order.
+    public static func bytes(_ order: TranslationTable) -> [UInt8] {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(byteCount(pages: order.forward.count))
         for (page, frame) in order.forward.enumerated() {

@@ -25,7 +25,7 @@
  *     entropy.c     a seed, when none is given
  *     random.c      BLAKE2b, ChaCha20 and the stream of numbers made of them
  *     draw.c        drawing algorithm 1
- *     install.c     page tables, the move, the translation table
+ *     install.c     page tables, the move, the tables of the order
  *
  * All but entry.c and trampoline.S also run in an ordinary process, where the
  * tests have them permute a pretended kernel.
@@ -105,7 +105,8 @@ struct area {
 	u32 entry;		/* offset of the code's first instruction */
 	u64 copy;		/* from the area to the copy of it that the decompressor leaves behind; 0: none */
 	u64 front;		/* bytes in front of the area that the kernel has to reserve, too: an instrumented one's notes */
-	u8 reserved[0x200 - 0x180];
+	u64 lookup;		/* what rewritten translations ask, relative to _text; 0: none */
+	u8 reserved[0x200 - 0x188];
 };
 
 /* A page class: what trades places among itself. Ranges and runs are in granules. */
@@ -222,6 +223,7 @@ u32 gather_entropy(struct machine *m);
 int is_32_bit_firmware(struct machine *m);
 const char *check_mapping(struct machine *m);
 void build_tables(struct machine *m);
+void write_lookup(struct machine *m);
 void move_pages(struct machine *m);
 void install_tables(struct machine *m);
 void write_table(struct machine *m);

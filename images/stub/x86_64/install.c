@@ -80,6 +80,18 @@ void build_tables(struct machine *m)
 	}
 }
 
+/*
+ * What the frame of each page differs from the linear one, where the rewritten translations of the kernel look it
+ * up: in text, whose pages move with it. Nothing is told before: zeros.
+ */
+void write_lookup(struct machine *m)
+{
+	s64 *differences = (s64 *)(m->text + m->area->lookup);
+
+	for (u32 page = 0; m->area->lookup && page < m->area->pages; page++)
+		differences[page] = ((s64)m->forward[page] - page) * (s64)PAGE;
+}
+
 /* Along each cycle: the first frame's contents wait aside, every frame takes those of the page that belongs there. */
 void move_pages(struct machine *m)
 {

@@ -74,6 +74,8 @@ static const char *find_parts(struct machine *m)
 	    !lies_inside(area, area->work, area->work_bytes, PAGE) ||
 	    area->work_bytes < sizeof(struct work) + WORK_BYTES_PER_PAGE * pages)
 		return "the boot area is too small";
+	if (area->lookup % 8 || area->lookup > pages * PAGE - 8 * (pages + 2))
+		return "the table that translations ask does not fit the image";
 	if (!classes_fit(area))
 		return "the page classes do not fit the image";
 	m->table = at(area, area->table);
@@ -145,6 +147,7 @@ static const char *try_to_permute(struct machine *m)
 	if (!stays(m, m->text + m->area->level2_kernel_pgt) || !stays(m, m->stack))
 		return "pages in use would move";
 	build_tables(m);
+	write_lookup(m);
 	move_pages(m);
 	install_tables(m);
 	flush();
