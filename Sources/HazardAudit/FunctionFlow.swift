@@ -106,6 +106,13 @@ struct FunctionFlow {
         }
     }
 
+    /// What holds behind a block's last instruction; nil when no path reaches it.
+    func end(of number: Int) -> MachineState? {
+        guard var state = entries[number] else { return nil }
+        for i in unit.blocks[number].range { step(unit.instructions[i], &state) }
+        return state
+    }
+
     /// The address that a memory operand names, relative to the stack at entry.
     static func slot(_ operand: Operand, _ state: MachineState) -> UInt64? {
         guard case .memory(let base?, index: nil, let displacement) = operand,

@@ -301,7 +301,7 @@ private struct OffsetSiteFinder {
             result: translations.first.map(destination) ?? "", remark: remark,
             constants: kind == .constant ? translations.compactMap(\.constant).map { VirtualAddress($0) } : [],
             isPinned: nil, observed: nil, whyNotObserved: nil, rewritten: nil,
-            whyNotRewritten: nil)
+            whyNotRewritten: nil, proof: nil)
     }
 
     private func judge(_ uses: [Use], from read: Int) -> (TranslationSite.Kind, translated: String) {

@@ -52,6 +52,8 @@ public struct TranslationSite: Sendable {
     /// Where a kernel can ask a table for what it translates here; nil where `whyNotRewritten` says why it cannot.
     public let rewritten: ObservedSite?
     public let whyNotRewritten: String?
+    /// Why it translates nothing that moves, where it does not ask and need not.
+    public let proof: String?
 
     public var isUnderstood: Bool { kind != .notUnderstood }
 }
@@ -191,14 +193,26 @@ private struct SiteFinder {
         var problem: String?
         /// Where the sum goes.
         var result: GeneralRegister?
+        /// Numbers of the blocks that end with what was read in a register or in the stack.
+        var bringers: Set<Int> = []
+
+        /// Whether START_KERNEL_MAP is taken off what was read, for an address that is added later; or the address is taken
+        /// for 0, which code that compares it with 0 may make it.
+        var isHalf: Bool { constant == 1 << 31 }
     }
 
     private let unit: CodeUnit
     private let subject: AuditSubject
+    /// Numbers of the blocks before each.
+    private var before: [[Int]]
 
     init(_ unit: CodeUnit, _ subject: AuditSubject, base: VirtualAddress, reads: [VirtualAddress]) {
         self.unit = unit
         self.subject = subject
+        before = Array(repeating: [], count: unit.blocks.count)
+        for (number, block) in unit.blocks.enumerated() {
+            for next in block.successors { before[next].append(number) }
+        }
         var uses = [[Use]](repeating: [], count: reads.count)
         // Values are followed for 63 reads at a time.
         for start in stride(from: 0, to: reads.count, by: 63) {
@@ -220,10 +234,26 @@ private struct SiteFinder {
             if unit.number(at: address) == nil { note(i, Use(number: 0, problem: "not on any path")) }
         }
         guard flow.isSettled else { return }
+        var found: [(read: Int, use: Use)] = []
         flow.visit { instruction, number, state in
             for use in Self.uses(of: instruction, number, flow, state) {
-                for i in reads.indices where use.bases & 1 << UInt64(i) != 0 { note(i, use.use) }
+                for i in reads.indices where use.bases & 1 << UInt64(i) != 0 { found.append((i, use.use)) }
             }
+        }
+        var bringers: [UInt64] = []
+        if !found.isEmpty {
+            let ends = unit.blocks.indices.map { flow.end(of: $0) }
+            bringers = ends.map { end in
+                reads.indices.reduce(0) { bits, i in
+                    let bit = UInt64(1) << UInt64(i)
+                    return end?.mayHold(base: bit) == true ? bits | bit : bits
+                }
+            }
+        }
+        for (read, seen) in found {
+            var use = seen
+            use.bringers = Set(bringers.indices.filter { bringers[$0] & 1 << UInt64(read) != 0 })
+            note(read, use)
         }
     }
 
@@ -300,8 +330,11 @@ private struct SiteFinder {
         let number = unit.number(at: address)
         let instruction = number.map { unit.instructions[$0] }
         // A stale copy of what was used already is no use of its own.
-        let translations = uses.filter { !$0.isOffset }
-        let real = translations.isEmpty ? uses : translations
+        let shifts = uses.filter(\.isHalf).compactMap(shift)
+        let translations = uses.filter { !$0.isOffset && !shifts.contains($0.number) }
+        let whole = translations.filter { !$0.isHalf }
+        let hasHalf = !whole.isEmpty && whole.count < translations.count
+        let real = !whole.isEmpty ? whole : translations.isEmpty ? uses : translations
         var kind = TranslationSite.Kind.notUnderstood
         var translated = ""
         var remark = ""
@@ -335,8 +368,21 @@ private struct SiteFinder {
         }
         let isOpen = kind == .register || kind == .shared
         let looks = isOpen ? looks(real, from: number) : .success(nil)
-        let lookups =
+        var lookups =
             isOpen ? lookups(real, from: address) : .failure(Unobservable(reason: remark.isEmpty ? kind.why : remark))
+        var proof: String?
+        if subject.kernel?.runsEarly(address) == true {
+            proof = "runs before the kernel's own mapping is live, where all that it names stays"
+        } else if kind == .constant, constants(real)?.allSatisfy(subject.stays) == true {
+            proof = "names only what stays: pinned pages, and where sets of pages begin or end"
+        } else if hasHalf, let added = real.lazy.compactMap({ addedBesides($0) }).first {
+            // The sum of three: what is added last may be the address.
+            lookups = .failure(Unobservable(reason: "a sum of more than an address and the offset"))
+            if subject.isStill(added) {
+                proof = "an address of \(subject.describe(added.lowerBound)) is added, which stays"
+            }
+        }
+        if let proof { lookups = .failure(Unobservable(reason: proof)) }
         return TranslationSite(
             address: address, place: subject.describe(address), instruction: instruction?.text ?? "", kind: kind,
             translated: translated, consumers: real.map { unit.instructions[$0.number].address },
@@ -344,7 +390,41 @@ private struct SiteFinder {
             constants: kind == .constant ? constants(real) ?? [] : [],
             isPinned: kind == .constant ? constants(real)?.allSatisfy(subject.stays) : nil,
             observed: try? looks.get(), whyNotObserved: looks.problem ?? (kind == .notUnderstood ? remark : nil),
-            rewritten: try? lookups.get(), whyNotRewritten: lookups.problem)
+            rewritten: try? lookups.get(), whyNotRewritten: lookups.problem, proof: proof)
+    }
+
+    /// The number of the instruction that makes a frame number of a sum, if nothing is added before.
+    private func shift(of use: Use) -> Int? {
+        guard let result = use.result, let home = block(of: use.number) else { return nil }
+        let next = unit.blocks[home].range.first { number in
+            number > use.number
+                && (unit.instructions[number].writes.contains(result) || unit.instructions[number].mnemonic == "call")
+        }
+        return next.flatMap { unit.instructions[$0].mnemonic == "shr" ? $0 : nil }
+    }
+
+    /// The object whose address the next instruction adds to a sum; all of memory when it may be any.
+    private func addedBesides(_ use: Use) -> Range<VirtualAddress>? {
+        let number = use.number + 1
+        guard number < unit.instructions.count, case let next = unit.instructions[number],
+            next.address == unit.instructions[use.number].next, next.mnemonic == "add",
+            case .register(let to) = next.operands[0], GeneralRegister(name: to) == use.result,
+            case .register(let name) = next.operands[1], let added = GeneralRegister(name: name)
+        else { return nil }
+        let any = VirtualAddress(0)..<VirtualAddress(.max)
+        guard let block = unit.blocks.first(where: { $0.range.contains(number) }),
+            let source = block.range.prefix(through: number - 1).last(where: {
+                unit.instructions[$0].writes.contains(added)
+            }), case let writer = unit.instructions[source], ["add", "mov", "lea"].contains(writer.mnemonic),
+            case .register(let written) = writer.operands[0], GeneralRegister.width(of: written) == 64
+        else { return any }
+        let address: UInt64
+        switch writer.operands[1] {
+        case .immediate(let value): address = UInt64(bitPattern: value)
+        case .memory(_, _, let displacement) where writer.mnemonic == "lea": address = UInt64(bitPattern: displacement)
+        default: return any
+        }
+        return subject.kernel?.object(at: VirtualAddress(address)) ?? any
     }
 
     /// Where each address can be looked at: behind the read, before anything else can come in between, or else where it
@@ -385,28 +465,130 @@ private struct SiteFinder {
             guard let register = use.register, !use.reverse else {
                 return .failure(Unobservable(reason: "the address is in memory"))
             }
-            if use.constant != nil, constants([use]) == nil {
+            if use.constant != nil, !use.isHalf, constants([use]) == nil {
                 return .failure(Unobservable(reason: "a number is added that is no address of the image"))
+            }
+            if use.isHalf, shift(of: use) == nil {
+                return .failure(Unobservable(reason: "a sum of more than an address and the offset"))
             }
             guard case .register(let sum) = unit.instructions[use.number].operands.first,
                 GeneralRegister.width(of: sum) == 64
-            else { return .failure(Unobservable(reason: "the sum has fewer than 64 bits")) }
-            guard let block = unit.blocks.first(where: { $0.range.contains(use.number) }) else {
+                    || GeneralRegister.width(of: sum) == 32 && isWhole(register, before: use.number)
+            else { return .failure(Unobservable(reason: "the sum has fewer than 64 bits, and the address may have")) }
+            guard let home = block(of: use.number) else {
                 return .failure(Unobservable(reason: "not on any path"))
             }
-            var run: Range<Int>?
-            for mayJump in [false, true] {
-                for start in block.range.prefix(through: use.number).reversed() where run == nil {
-                    run = self.run(from: start, to: use.number + 1, in: block, mayJump: mayJump)
+            let block = unit.blocks[home]
+            func run(mayJump: Bool) -> Range<Int>? {
+                for start in block.range.prefix(through: use.number).reversed() {
+                    if let run = self.run(from: start, to: use.number + 1, in: block, mayJump: mayJump) { return run }
                 }
+                return nil
             }
-            guard let run else { return .failure(Unobservable(reason: "no room for a jump to the lookup")) }
-            let lookup = ObservedSite.Look(
-                instructions: Array(unit.instructions[run]), before: unit.instructions[use.number].address,
-                register: register, displacement: use.displacement)
-            if !lookups.contains(lookup) { lookups.append(lookup) }
+            func look(_ instructions: [Int], isTrace: Bool = false) {
+                let lookup = ObservedSite.Look(
+                    instructions: instructions.map { unit.instructions[$0] },
+                    before: unit.instructions[use.number].address, register: register, displacement: use.displacement,
+                    isTrace: isTrace)
+                if !lookups.contains(lookup) { lookups.append(lookup) }
+            }
+            let jumping = run(mayJump: true)
+            let leaves = jumping.map { unit.instructions[$0.upperBound - 1].target.flatMap(unit.number(at:)) == nil }
+            if let run = run(mayJump: false) {
+                look(Array(run) + flagWriter(behind: run, from: use.number, in: block))
+            } else if let jumping, leaves == false {
+                look(Array(jumping))
+            } else if let traces = traces(to: use, through: home, Array(block.range.prefix(through: use.number)), [home]) {
+                let behind = flagWriter(behind: use.number..<use.number + 1, from: use.number, in: block)
+                for trace in traces { look(trace + behind, isTrace: true) }
+            } else if let jumping {
+                look(Array(jumping))
+            } else {
+                return .failure(Unobservable(reason: "no room for a jump to the lookup"))
+            }
         }
         return .success(ObservedSite(address: read, looks: lookups))
+    }
+
+    private func block(of number: Int) -> Int? { unit.blocks.firstIndex { $0.range.contains(number) } }
+
+    /// What must come along behind a run, so that the flags need not be kept for what follows the sum in it.
+    private func flagWriter(behind run: Range<Int>, from sum: Int, in block: CodeUnit.Block) -> [Int] {
+        let most = 6
+        guard !unit.instructions[sum..<run.upperBound].writeFlags else { return [] }
+        for end in run.upperBound..<max(run.upperBound, min(run.upperBound + most, block.range.upperBound - 1)) {
+            guard isPlain(end, in: block) else { return [] }
+            if unit.instructions[sum...end].writeFlags { return Array(run.upperBound...end) }
+        }
+        return []
+    }
+
+    /// Whether a copy of an instruction in the middle of a block can run elsewhere.
+    private func isPlain(_ number: Int, in block: CodeUnit.Block) -> Bool {
+        let instruction = unit.instructions[number]
+        return instruction.flow == .next && instruction.mnemonic != "call"
+            && (number + 1 < block.range.upperBound || block.successors.count < 2)
+    }
+
+    /// For a sum at which there is no room, all ways to it on which what was read comes, each with room for a jump at its
+    /// beginning.
+    private func traces(to use: Use, through number: Int, _ tail: [Int], _ seen: Set<Int>) -> [[Int]]? {
+        let block = unit.blocks[number]
+        guard tail.prefix(block.range.count).allSatisfy({
+            isPlain($0, in: block) || $0 + 1 == block.range.upperBound && $0 != use.number
+                && unit.instructions[$0].isNearJump && block.instead.isEmpty
+        }) else { return nil }
+        var ways: [[Int]] = []
+        for previous in before[number] where use.bringers.contains(previous) {
+            let from = unit.blocks[previous]
+            let last = unit.instructions[from.range.upperBound - 1]
+            let start = unit.instructions[block.range.lowerBound].address
+            // What a table leads to cannot be led elsewhere.
+            guard !seen.contains(previous), seen.count < 4, from.instead.isEmpty,
+                last.flow == .next && last.next == start && last.mnemonic != "call"
+                    || last.isNearJump && (last.target == start) != (last.flow == .branch && last.next == start)
+            else { return nil }
+            var room = 0
+            var head = from.range.upperBound
+            while head > from.range.lowerBound, room < ObservedSite.jumpBytes {
+                head -= 1
+                guard head + 1 == from.range.upperBound || isPlain(head, in: from) else { return nil }
+                room += unit.instructions[head].size
+            }
+            let way = Array(head..<from.range.upperBound) + tail
+            if room >= ObservedSite.jumpBytes {
+                ways.append(way)
+            } else if let more = traces(to: use, through: previous, way, seen.union([previous])) {
+                ways += more
+            } else {
+                return nil
+            }
+        }
+        return ways.isEmpty ? nil : ways
+    }
+
+    /// Whether all 64 bits of a register are written wherever it may come from.
+    private func isWhole(_ register: GeneralRegister, before number: Int) -> Bool {
+        var open = unit.before[number]
+        var seen = Set(open)
+        if open.isEmpty { return false }
+        while let at = open.popLast() {
+            let instruction = unit.instructions[at]
+            let isCall = instruction.mnemonic == "call" && GeneralRegisters.callerSaved.contains(register)
+            // Compilers put it behind a function's code: it does not return.
+            if isCall, let target = instruction.target, subject.addresses(named: "__stack_chk_fail").contains(target) {
+                continue
+            }
+            if instruction.writes.contains(register) || isCall {
+                guard !isCall, case .register(let name) = instruction.operands.first,
+                    GeneralRegister(name: name) == register, GeneralRegister.width(of: name) == 64
+                else { return false }
+                continue
+            }
+            if unit.before[at].isEmpty { return false }
+            for previous in unit.before[at] where seen.insert(previous).inserted { open.append(previous) }
+        }
+        return true
     }
 
     /// The instructions that must run elsewhere so that a jump fits over the first of them and something can be done

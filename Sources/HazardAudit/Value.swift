@@ -255,7 +255,8 @@ struct Value: Equatable {
         guard bytes != 0 else { return self }
         var sum = self
         sum.roots = roots.map { $0 + bytes }
-        if bases != 0 {
+        // For addresses that START_KERNEL_MAP was not taken off, half of the sum is made beforehand.
+        if bases != 0, bytes != 1 << 31 {
             sum.bases = 0
             sum.isOther = true
         }
@@ -353,6 +354,11 @@ struct MachineState: Equatable {
     }
 
     /// Takes in what another path brings; false when nothing is new.
+    /// Whether a register or a slot may hold what a reference with this bit read.
+    func mayHold(base bit: UInt64) -> Bool {
+        registers.contains { $0.bases & bit != 0 } || slots.values.contains { $0.bases & bit != 0 }
+    }
+
     mutating func merge(_ other: MachineState, widening: Bool) -> Bool {
         var isNew = false
         for i in 0..<16 {

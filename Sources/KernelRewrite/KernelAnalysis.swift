@@ -200,6 +200,13 @@ extension KernelAnalysis {
     /// The object at an address, by its symbol; all that one may take, where a kernel names functions only.
     public func object(at address: VirtualAddress) -> Range<VirtualAddress>? { data.object(at: address) }
 
+    /// Whether code runs before the kernel's own mapping is live.
+    public func runsEarly(_ address: VirtualAddress) -> Bool {
+        if let function = index.function(at: address) { return earlyFunctions.contains(function.value) }
+        let gap = index.gap(around: address)
+        return earlyFunctions.contains { gap.contains($0) }
+    }
+
     /// Whether a symbol's bytes reach into a range.
     func isCovered(_ range: Range<VirtualAddress>) -> Bool {
         index.covering(range.lowerBound).contains { $0.size > 0 } || index.begins(in: range)

@@ -14,8 +14,10 @@ public struct ObservedSite: Equatable, Sendable {
 
     /// A place where a register holds an address that will be translated.
     public struct Look: Equatable, Sendable {
-        /// Run one after the other, and entered at the first only; at least `jumpBytes` long.
+        /// Run one after the other; those that the first `jumpBytes` take are entered at the first only.
         public let instructions: [Instruction]
+        /// Whether those behind may be entered elsewhere, too, and jumps lead from one to the next.
+        public let isTrace: Bool
         /// The instruction, one of these or the next, before which the register holds the address.
         public let place: VirtualAddress
         public let register: GeneralRegister
@@ -23,9 +25,11 @@ public struct ObservedSite: Equatable, Sendable {
         public let displacement: Int64
 
         public init(
-            instructions: [Instruction], before place: VirtualAddress, register: GeneralRegister, displacement: Int64
+            instructions: [Instruction], before place: VirtualAddress, register: GeneralRegister, displacement: Int64,
+            isTrace: Bool = false
         ) {
             self.instructions = instructions
+            self.isTrace = isTrace
             self.place = place
             self.register = register
             self.displacement = displacement
@@ -38,5 +42,23 @@ public struct ObservedSite: Equatable, Sendable {
     public init(address: VirtualAddress, looks: [Look]) {
         self.address = address
         self.looks = looks
+    }
+}
+
+extension Sequence<Instruction> {
+    /// Whether these write all arithmetic flags before anything can read one.
+    public var writeFlags: Bool {
+        for instruction in self {
+            switch instruction.mnemonic {
+            case "add", "sub", "and", "or", "xor", "cmp", "test", "neg": return true
+            case "shr", "shl", "sar":
+                // A shift by nothing leaves the flags.
+                guard case .immediate(let count) = instruction.operands.last else { return false }
+                return instruction.operands.count == 2 && count & 31 != 0
+            case "mov", "movabs", "movzx", "movsx", "movsxd", "lea", "push", "pop", "nop", "jmp": continue
+            default: return false
+            }
+        }
+        return false
     }
 }

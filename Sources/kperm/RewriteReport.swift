@@ -36,33 +36,48 @@ struct RewriteReport: Encodable {
     let sites: Int
     /// Sites all of whose translations ask the table.
     let rewritten: Int
+    /// Sites that translate nothing that moves.
+    let proven: Int
+    /// Of both, of all sites.
+    let percent: Double
     /// Instructions that add the offset and ask the table.
     let places: Int
     /// Of the table and the code.
     let bytes: Int
     let left: [Left]
+    let provenSites: [Left]
 
     init(_ found: TranslationSites, _ rewriting: Rewriting) {
         var reasons: [VirtualAddress: String] = [:]
-        for site in found.sites { reasons[site.address] = site.whyNotRewritten }
+        let proofs = Dictionary(found.sites.map { ($0.address, $0.proof) }) { first, _ in first }.compactMapValues { $0 }
+        for site in found.sites where site.proof == nil { reasons[site.address] = site.whyNotRewritten }
         for place in found.skipped { reasons[place.address] = place.reason }
         for place in rewriting.left { reasons[place.address] = place.reason }
         let names = Dictionary(found.sites.map { ($0.address, $0.place) }) { first, _ in first }
         sites = found.sites.count + found.skipped.count
-        rewritten = sites - reasons.count
+        proven = proofs.count
+        rewritten = sites - reasons.count - proven
+        percent = sites == 0 ? 100 : 100 * Double(rewritten + proven) / Double(sites)
         places = rewriting.places.count
         bytes = rewriting.byteCount
-        left = reasons.sorted { $0.key < $1.key }.map {
-            Left(address: $0.description, place: names[$0] ?? "", reason: $1)
+        func list(_ reasons: [VirtualAddress: String]) -> [Left] {
+            reasons.sorted { $0.key < $1.key }.map {
+                Left(address: $0.description, place: names[$0] ?? "", reason: $1)
+            }
         }
+        left = list(reasons)
+        provenSites = list(proofs)
     }
 
     func print(complete: Bool) {
         Swift.print(
-            "lookups:   \(rewritten) of \(sites) translation sites ask the table, at \(places) places; \(bytes) bytes")
-        for (reason, group) in Dictionary(grouping: left, by: \.reason).sorted(by: { $0.key < $1.key }) {
-            Swift.print("  \(group.count) left: \(reason)")
-            if complete { for site in group { Swift.print("    \(site.place) (\(site.address))") } }
+            "lookups:   \(rewritten) of \(sites) translation sites ask the table, at \(places) places; \(proven) translate "
+                + "nothing that moves; \(left.count) left (\(percent.oneDecimal) % done); \(bytes) bytes")
+        for (word, sites) in [("need not", provenSites), ("left", left)] {
+            for (reason, group) in Dictionary(grouping: sites, by: \.reason).sorted(by: { $0.key < $1.key }) {
+                Swift.print("  \(group.count) \(word): \(reason)")
+                if complete { for site in group { Swift.print("    \(site.place) (\(site.address))") } }
+            }
         }
     }
 }

@@ -79,7 +79,16 @@ struct LookupProof {
                 registers[look.register.number] = held
                 // An instruction before it may make the address from other registers.
                 let alone = GeneralRegister.all.map { $0 == look.register ? held : 0 }
-                for given in [registers, alone, registers.map { _ in held }] {
+                // What leads a trace to its sum may be a carry, or a comparison with an address.
+                let half = GeneralRegister.all.map { register in
+                    register == look.register ? held &+ Self.startKernelMap : 1 << 31
+                }
+                let less = GeneralRegister.all.map { $0 == look.register ? held : .max }
+                let other = GeneralRegister.all.map { register in
+                    register == look.register ? 1 << 31 : held &+ Self.startKernelMap
+                }
+                let ways = [registers, alone, registers.map { _ in held }, half, less, other]
+                for given in ways {
                     if try check(led, given, &random).contains(address) { break }
                 }
             }
@@ -107,45 +116,57 @@ struct LookupProof {
         } catch let error as EmulationError {
             wrong = error.description
         }
-        if let wrong { findings.append("\(led.detour.range.lowerBound): \(wrong)") }
+        if let wrong { findings.append("\(led.detour.start): \(wrong)") }
         return translated
     }
 
     private mutating func runOriginal(_ led: DetourCode.Led) throws -> [UInt64] {
+        let (detour, original) = (led.detour, original)
         var translated: [UInt64] = []
-        var at = led.detour.range.lowerBound
         // Code that was run without a count before is run without one again.
-        let isCounted = led.endsWithJump
-        func go(to end: VirtualAddress) throws {
-            if isCounted {
-                for instruction in led.detour.instructions where at <= instruction.address && instruction.address < end
-                {
-                    try original.run(from: instruction.address.rawValue, until: 0, count: 1)
+        if !led.hasWaysOut {
+            var at = detour.start
+            for look in detour.looks {
+                if at < look.place { try original.run(from: at.rawValue, until: look.place.rawValue) }
+                at = try add(look, detour, &translated) { next in
+                    try original.run(from: look.place.rawValue, until: next)
                 }
-            } else if at < end {
-                try original.run(from: at.rawValue, until: end.rawValue)
             }
-            at = end
+            if at < detour.end { try original.run(from: at.rawValue, until: detour.end.rawValue) }
+            return translated
         }
-        for look in led.detour.looks {
-            guard let instruction = led.detour.instructions.first(where: { $0.address == look.place }),
-                case .register(let name) = instruction.operands[0], let sum = GeneralRegister(name: name)
-            else { throw EmulationError(description: "no sum at \(look.place)") }
-            try go(to: look.place)
-            let address = original[look.register] &+ UInt64(bitPattern: look.displacement)
-            let difference = difference(address)
-            translated.append(address)
-            try go(to: instruction.next)
-            original[sum] = original[sum] &+ difference
-            if difference != 0 { moved.insert(look.place) }
+        var at = detour.start
+        for instruction in detour.instructions where at == instruction.address {
+            if let look = detour.looks.first(where: { $0.place == at }) {
+                at = try add(look, detour, &translated) { _ in try original.run(from: at.rawValue, until: 0, count: 1) }
+            } else {
+                try original.run(from: at.rawValue, until: 0, count: 1)
+                at = VirtualAddress(original.place)
+            }
         }
-        try go(to: led.detour.range.upperBound)
         return translated
     }
 
+    /// Adds the offset, and by hand what the page's frame differs.
+    private mutating func add(
+        _ look: Detour.Look, _ detour: Detour, _ translated: inout [UInt64], run: (_ next: UInt64) throws -> Void
+    ) throws -> VirtualAddress {
+        guard let instruction = detour.instructions.first(where: { $0.address == look.place }),
+            case .register(let name) = instruction.operands[0], let sum = GeneralRegister(name: name)
+        else { throw EmulationError(description: "no sum at \(look.place)") }
+        let address = original[look.register] &+ UInt64(bitPattern: look.displacement)
+        let difference = difference(address)
+        translated.append(address)
+        try run(instruction.next.rawValue)
+        let whole = original[sum] &+ difference
+        original[sum] = GeneralRegister.width(of: name) == 32 ? whole & 0xffff_ffff : whole
+        if difference != 0 { moved.insert(look.place) }
+        return instruction.next
+    }
+
     private func runRewritten(_ led: DetourCode.Led) throws {
-        let start = led.detour.range.lowerBound.rawValue
-        if !led.endsWithJump { return try rewritten.run(from: start, until: led.detour.range.upperBound.rawValue) }
+        let start = led.detour.start.rawValue
+        if !led.hasWaysOut { return try rewritten.run(from: start, until: led.detour.end.rawValue) }
         try rewritten.run(from: start, until: 0, count: 1)
         for _ in 0..<500 where led.code.contains(VirtualAddress(rewritten.place)) {
             try rewritten.run(from: rewritten.place, until: 0, count: 1)
@@ -176,5 +197,6 @@ struct LookupProof {
 }
 
 extension DetourCode.Led {
-    fileprivate var endsWithJump: Bool { detour.instructions.last?.flow != .next }
+    /// Whether a jump may lead out of it before its end.
+    fileprivate var hasWaysOut: Bool { detour.instructions.contains { $0.flow != .next } }
 }

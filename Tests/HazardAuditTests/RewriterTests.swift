@@ -50,7 +50,7 @@ private struct Rewritten {
         table.append(littleEndian: UInt64(frames.count))
         room = try address("room")
         code = Rewriter.code(
-            Detour.merged(sites.compactMap(\.rewritten)), at: room, map, image, table
+            Detour.all(sites.compactMap(\.rewritten)).detours, at: room, map, image, table
         ) { _ in nil }
         var memory: [UInt8] = []
         for page in 0..<map.pageCount { memory += map.contents(of: page, in: image) }
@@ -108,6 +108,24 @@ struct RewriterTests {
             1
         ),
         ("mov phys_base(%rip), %rax; mov %rax, %rcx; add %rdi, %rax; add %rsi, %rcx; ret", 2),
+        // Others come to the sum, or behind it, so that no jump fits there.
+        ("test %rsi, %rsi; je 1f; mov $1, %eax; 2: add %rax, %rdi; ret; 1: mov phys_base(%rip), %rax; jmp 2b", 1),
+        ("mov phys_base(%rip), %rax; 1: add %rdi, %rax; pop %rdi; jrcxz 1b; ret", 1),
+        (
+            "test %rsi, %rsi; je 3f; mov $1, %eax; mov phys_base(%rip), %rdx; add %rsi, %rdi; jb 2f; mov $3, %edx; "
+                + "2: add %rdx, %rdi; 3: mov %rdi, (%rsi); ret", 1
+        ),
+        (
+            "mov phys_base(%rip), %rdx; add %rsi, %rdi; jae 2f; 1: add %rdx, %rdi; call start; ret; 2: mov $3, %edx; jmp 1b",
+            1
+        ),
+        ("mov phys_base(%rip), %rdx; test %rsi, %rsi; je 1f; ret; 1: lea (%rdi,%rdx), %rdi; call start; ret", 1),
+        // The sum has fewer bits than the address.
+        ("mov $0x80000000, %eax; add %rdi, %rax; mov phys_base(%rip), %rdx; add %edx, %eax; mov %eax, %ecx; ret", 1),
+        ("movabs $1, %rcx; add %rdi, %rcx; mov phys_base(%rip), %rdx; lea 8(%rcx,%rdx), %r8d; test %ecx, %ecx; ret", 1),
+        // START_KERNEL_MAP is taken off the offset, not the address.
+        ("mov $0x80000000, %eax; add phys_base(%rip), %rax; add %rcx, %rax; shr $12, %rax; mov %rax, (%rsi); ret", 1),
+        ("mov $0x80000000, %ecx; mov phys_base(%rip), %rdx; lea (%rcx,%rdx), %rax; add %rax, %rdi; mov %rdi, %cr3; ret", 1),
     ])
     func rewrittenCodeAddsTheDifference(body: String, places: Int) throws {
         var random = TestRandom()
@@ -146,11 +164,22 @@ struct RewriterTests {
     /// What is left is left with its reason, and as it was.
     @Test(arguments: [
         ("mov phys_base(%rip), %rax; add (%rsi), %rax; ret", "the address is in memory"),
-        ("mov phys_base(%rip), %rax; add %edi, %eax; ret", "the sum has fewer than 64 bits"),
-        ("mov phys_base(%rip), %rax; 1: add %rdi, %rax; pop %rdi; jrcxz 1b; ret", "no room for a jump to the lookup"),
+        ("mov phys_base(%rip), %rax; add %edi, %eax; ret", "the sum has fewer than 64 bits, and the address may have"),
+        (
+            "mov phys_base(%rip), %rdx; 1: lea (%rdi,%rdx), %rax; pop %rdi; jrcxz 1b; ret",
+            "no room for a jump to the lookup"
+        ),
         (
             "mov phys_base(%rip), %rax; mov $0x80000000, %ecx; add %rcx, %rax; ret",
+            "a sum of more than an address and the offset"
+        ),
+        (
+            "mov phys_base(%rip), %rax; mov $0x70000000, %ecx; add %rcx, %rax; ret",
             "a number is added that is no address of the image"
+        ),
+        (
+            "mov $0x80000000, %ecx; add phys_base(%rip), %rcx; add %rcx, %rax; add %rdx, %rax; ret",
+            "a sum of more than an address and the offset"
         ),
         ("sub phys_base(%rip), %rdi; ret", "goes from a physical address back to a virtual one"),
         ("mov %rax, phys_base(%rip); ret", "wants the offset itself"),

@@ -32,29 +32,96 @@ struct Detour {
         let displacement: Int64
     }
 
-    /// One after the other, entered at the first only.
+    /// One after the other. Those that the jump takes are entered at the first only, and so are all that lie one behind
+    /// the other, but not what a trace goes on with.
     private(set) var instructions: [Instruction]
-    /// Ascending by place.
+    /// Whether it goes on with copies of code that is there for others as well.
+    let isTrace: Bool
+    /// In the order of the instructions.
     private(set) var looks: [Look] = []
 
-    var range: Range<VirtualAddress> {
-        instructions[0].address..<instructions[instructions.count - 1].next
+    var start: VirtualAddress { instructions[0].address }
+    /// Where it goes on.
+    var end: VirtualAddress { instructions[instructions.count - 1].next }
+
+    /// What gives way to the jump.
+    var head: Range<VirtualAddress> {
+        var covered = 0
+        for instruction in instructions where covered < ObservedSite.jumpBytes { covered += instruction.size }
+        return start..<start + UInt64(covered)
     }
 
-    /// One for all looks whose instructions overlap, ascending.
+    private init(_ look: ObservedSite.Look) {
+        instructions = look.instructions
+        isTrace = look.isTrace
+    }
+
+    /// One for all looks whose instructions overlap, ascending; traces are left out.
     static func merged(_ sites: [ObservedSite]) -> [Detour] {
         var detours: [Detour] = []
-        let all = sites.flatMap { site in site.looks.map { (site: site.address, look: $0) } }
+        let all = sites.flatMap { site in site.looks.filter { !$0.isTrace }.map { (site: site.address, look: $0) } }
         for (site, look) in all.sorted(by: { ($0.look.first, $0.look.place) < ($1.look.first, $1.look.place) }) {
-            if let last = detours.last, look.first < last.range.upperBound {
-                let known = last.range.upperBound
+            if let last = detours.last, look.first < last.end {
+                let known = last.end
                 detours[detours.count - 1].instructions += look.instructions.filter { $0.address >= known }
             } else {
-                detours.append(Detour(instructions: look.instructions))
+                detours.append(Detour(look))
             }
             detours[detours.count - 1].add(look, of: site)
         }
         return detours
+    }
+
+    /// Those of all sites, traces last, and the sites that have none because another jump is in the way.
+    static func all(_ sites: [ObservedSite]) -> (detours: [Detour], crossed: [VirtualAddress]) {
+        var others = merged(sites)
+        let all = sites.flatMap { site in site.looks.map { (site: site.address, look: $0) } }
+        let paths = all.filter(\.look.isTrace).sorted {
+            ($0.look.first, $1.look.instructions.count) < ($1.look.first, $0.look.instructions.count)
+        }
+        var traces: [Detour] = []
+        var crossed: [VirtualAddress] = []
+        for (site, look) in paths {
+            var trace = Detour(look)
+            if let last = traces.last, last.start == trace.start,
+                last.instructions.starts(with: trace.instructions)
+            {
+                continue
+            }
+            let under = others.indices.filter { (others[$0].start..<others[$0].end).overlaps(trace.head) }
+            var rest = others
+            if let only = under.first, under.count == 1, let longer = trace.behind(others[only]) {
+                trace = longer
+                rest.remove(at: only)
+            } else if !under.isEmpty {
+                crossed.append(site)
+                continue
+            }
+            // What lies under a jump cannot be gone on with.
+            if traces.contains(where: { $0.head.overlaps(trace.head) || trace.head.isCut(at: $0.end) })
+                || (rest + traces).contains(where: { $0.head.isCut(at: trace.end) })
+            {
+                crossed.append(site)
+            } else {
+                traces.append(trace)
+                others = rest
+            }
+        }
+        for i in traces.indices {
+            let places = Set(traces[i].instructions.map(\.address))
+            for (site, look) in all where places.contains(look.place) { traces[i].add(look, of: site) }
+        }
+        return (others + traces, crossed)
+    }
+
+    /// A trace that begins with what another detour begins with, if that leads into it.
+    private func behind(_ other: Detour) -> Detour? {
+        guard let at = other.instructions.firstIndex(where: { $0.address == start }),
+            instructions.starts(with: other.instructions[at...])
+        else { return nil }
+        var trace = self
+        trace.instructions = other.instructions[..<at] + instructions
+        return trace
     }
 
     private mutating func add(_ look: ObservedSite.Look, of site: VirtualAddress) {
@@ -62,24 +129,31 @@ struct Detour {
             $0.place == look.place && $0.register == look.register && $0.displacement == look.displacement
         }
         if let same {
-            looks[same].sites.append(site)
+            if !looks[same].sites.contains(site) { looks[same].sites.append(site) }
             return
         }
-        looks.append(
-            Look(sites: [site], place: look.place, register: look.register, displacement: look.displacement))
-        looks.sort { $0.place < $1.place }
+        let new = Look(sites: [site], place: look.place, register: look.register, displacement: look.displacement)
+        // The last may be behind all instructions.
+        let order = instructions.map(\.address) + [end]
+        let at = looks.firstIndex { other in
+            (order.firstIndex(of: new.place) ?? 0) < (order.firstIndex(of: other.place) ?? 0)
+        }
+        looks.insert(new, at: at ?? looks.count)
     }
 
     /// Why the instructions cannot be led elsewhere.
     func obstacle(
         _ analysis: KernelAnalysis, _ patched: [Range<VirtualAddress>], _ relocations: KASLRRelocations?
     ) -> String? {
-        guard let function = analysis.index.function(at: range.lowerBound), range.upperBound <= function.end else {
-            return "code that no symbol covers"
+        for instruction in instructions {
+            let range = instruction.address..<instruction.next
+            if let function = analysis.index.function(at: range.lowerBound), range.upperBound > function.end {
+                return "code that reaches beyond its function"
+            }
+            if analysis.runsEarly(range.lowerBound) { return "runs before the kernel's own mapping is live" }
+            if patched.haveOverlap(with: range) { return "the kernel patches the code there" }
+            if relocations?.first(in: range) != nil { return "KASLR relocates a word of the code there" }
         }
-        if analysis.earlyFunctions.contains(function.value) { return "runs before the kernel's own mapping is live" }
-        if patched.contains(where: { $0.overlaps(range) }) { return "the kernel patches the code there" }
-        if relocations?.first(in: range) != nil { return "KASLR relocates a word of the code there" }
         return nil
     }
 
@@ -87,7 +161,7 @@ struct Detour {
     func bound<Payload: DetourPayload>(_ payload: Payload.Type) -> Int {
         // An instruction may stand there twice, and a short jump become a long one.
         let copied = instructions.reduce(0) { $0 + $1.size } + looks.reduce(0) { $0 + size(at: $1.place) }
-        return looks.count * Payload.bytesPerLook + copied + 2 * ObservedSite.jumpBytes
+        return looks.count * Payload.bytesPerLook + copied + (isTrace ? instructions.count + 1 : 2) * (ObservedSite.jumpBytes + 1)
     }
 
     private func size(at place: VirtualAddress) -> Int { instructions.first { $0.address == place }?.size ?? 0 }
@@ -106,32 +180,37 @@ struct Detour {
             else { return nil }
             let here = open.prefix { $0.place == instruction.address }
             open = open.dropFirst(here.count)
-            guard
-                let code = payload.code(
-                    for: instructions[number...], original, Array(here), at: start + UInt64(bytes.count), decoder)
-            else { return nil }
+            let place = start + UInt64(bytes.count)
+            let code: [UInt8]?
+            if isTrace, instruction.flow != .next {
+                guard here.isEmpty, number + 1 < instructions.count else { return nil }
+                code = InstructionCopy.step(
+                    from: instruction, original, to: instructions[number + 1].address, at: place, decoder)
+            } else {
+                code = payload.code(for: instructions[number...], original, Array(here), at: place, decoder)
+            }
+            guard let code else { return nil }
             bytes += code
         }
-        let behind = open.prefix { $0.place == range.upperBound }
+        let behind = open.prefix { $0.place == end }
         guard behind.count == open.count,
             let last = payload.code(for: [], [], Array(behind), at: start + UInt64(bytes.count), decoder)
         else { return nil }
         bytes += last
-        return X86Code.branch(0xe9, from: start + UInt64(bytes.count), to: range.upperBound).map { bytes + $0 }
+        return X86Code.branch(0xe9, from: start + UInt64(bytes.count), to: end).map { bytes + $0 }
     }
 
     /// The jump in the place of the first instructions.
     func lead(
         to place: VirtualAddress, _ map: PageMap, _ image: borrowing KernelImage, reason: String
     ) -> Change? {
-        var covered = 0
-        for instruction in instructions where covered < ObservedSite.jumpBytes { covered += instruction.size }
-        guard let jump = X86Code.branch(0xe9, from: range.lowerBound, to: place), covered >= jump.count,
-            let fileOffset = map.fileOffset(of: range.lowerBound),
-            let before = map.bytes(at: range.lowerBound, count: covered, in: image)
+        let covered = Int(head.upperBound - start)
+        guard let jump = X86Code.branch(0xe9, from: start, to: place), covered >= jump.count,
+            let fileOffset = map.fileOffset(of: start),
+            let before = map.bytes(at: start, count: covered, in: image)
         else { return nil }
         return Change(
-            fileOffset: fileOffset, address: range.lowerBound, before: before,
+            fileOffset: fileOffset, address: start, before: before,
             after: jump + [UInt8](repeating: 0x90, count: covered - jump.count), reason: reason,
             evidence: "what is read at \(looks.flatMap(\.sites).map(\.description).joined(separator: ", "))")
     }
@@ -178,6 +257,31 @@ struct DetourCode {
             }
         }
         left = reasons.sorted { $0.key < $1.key }.map { ($0, $1) }
+    }
+
+    /// The same, with more sites that are left.
+    func leaving(_ sites: [VirtualAddress], _ reason: String) -> DetourCode {
+        var code = self
+        let reasons = Dictionary(left + sites.map { ($0, reason) }) { first, _ in first }
+        code.left = reasons.sorted { $0.key < $1.key }.map { ($0, $1) }
+        return code
+    }
+}
+
+extension Range<VirtualAddress> {
+    fileprivate func isCut(at address: VirtualAddress) -> Bool { lowerBound < address && address < upperBound }
+}
+
+extension [Range<VirtualAddress>] {
+    /// Whether one of these, ascending and apart, overlaps another range.
+    fileprivate func haveOverlap(with range: Range<VirtualAddress>) -> Bool {
+        var low = 0
+        var high = count
+        while low < high {
+            let middle = (low + high) / 2
+            if self[middle].upperBound <= range.lowerBound { low = middle + 1 } else { high = middle }
+        }
+        return low < count && self[low].overlaps(range)
     }
 }
 

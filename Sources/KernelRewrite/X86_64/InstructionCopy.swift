@@ -42,21 +42,50 @@ enum InstructionCopy {
     private static func jump(
         _ instruction: Instruction, _ original: [UInt8], at place: VirtualAddress, _ decoder: borrowing Decoder
     ) -> [UInt8]? {
-        guard let target = instruction.target, let opcode = original.first else { return nil }
-        var copy: [UInt8] =
-            switch opcode {
-            case 0xe9, 0xeb: [0xe9]
-            case 0x70...0x7f: [0x0f, opcode + 0x10]
-            case 0x0f: Array(original.prefix(2))
-            default: []
-            }
-        guard !copy.isEmpty,
-            let offset = X86Code.distance(from: place + UInt64(copy.count + 4), to: target)
-        else { return nil }
-        copy.append(littleEndian: offset)
-        guard let decoded = unsafe decoder.decode(copy.span.bytes, at: place), decoded.size == copy.count,
+        guard let target = instruction.target, let copy = longJump(original, at: place, to: target),
+            let decoded = unsafe decoder.decode(copy.span.bytes, at: place), decoded.size == copy.count,
             decoded.mnemonic == instruction.mnemonic, decoded.target == target
         else { return nil }
+        return copy
+    }
+
+    /// A jump such that the code behind it runs where the original goes on with the next instruction of a trace: nothing
+    /// for one that always goes there, or else a jump to where it leads otherwise.
+    static func step(
+        from instruction: Instruction, _ original: [UInt8], to next: VirtualAddress, at place: VirtualAddress,
+        _ decoder: borrowing Decoder
+    ) -> [UInt8]? {
+        guard let target = instruction.target, instruction.flow == .jump || instruction.flow == .branch else {
+            return nil
+        }
+        if instruction.flow == .jump { return target == next ? [] : nil }
+        guard target != instruction.next else { return nil }
+        if next == instruction.next { return jump(instruction, original, at: place, decoder) }
+        guard target == next, var copy = longJump(original, at: place, to: instruction.next), copy[0] == 0x0f else {
+            return nil
+        }
+        // Conditions come in pairs of opposites.
+        copy[1] ^= 1
+        guard let decoded = unsafe decoder.decode(copy.span.bytes, at: place), decoded.size == copy.count,
+            decoded.flow == .branch, decoded.target == instruction.next
+        else { return nil }
+        return copy
+    }
+
+    /// A direct jump under the same condition, if it has one.
+    private static func longJump(
+        _ original: [UInt8], at place: VirtualAddress, to target: VirtualAddress
+    ) -> [UInt8]? {
+        guard let opcode = original.first else { return nil }
+        var copy: [UInt8]
+        switch opcode {
+        case 0xe9, 0xeb: copy = [0xe9]
+        case 0x70...0x7f: copy = [0x0f, opcode + 0x10]
+        case 0x0f where original.count == 6 && 0x80...0x8f ~= original[1]: copy = Array(original.prefix(2))
+        default: return nil
+        }
+        guard let offset = X86Code.distance(from: place + UInt64(copy.count + 4), to: target) else { return nil }
+        copy.append(littleEndian: offset)
         return copy
     }
 }

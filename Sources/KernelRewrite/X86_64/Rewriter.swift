@@ -40,7 +40,7 @@ enum Rewriter {
         guard !sites.isEmpty else {
             throw .unsupported(file: analysis.symbols.file, "no translation that could ask a table was found")
         }
-        let detours = Detour.merged(sites)
+        let (detours, crossed) = Detour.all(sites)
         let tableBytes = LookupTable.byteCount(pages: analysis.map.pageCount)
         let room = try TextRoom.find(
             detours.reduce(tableBytes) { $0 + $1.bound(LookupPayload.self) }, analysis, image)
@@ -49,7 +49,7 @@ enum Rewriter {
             $0.obstacle(analysis, patched, relocations)
         }
         return Rewriting(
-            code: code, table: room.address..<room.address + UInt64(tableBytes),
+            code: code.leaving(crossed, "another jump is in the way of the one to the lookup"), table: room.address..<room.address + UInt64(tableBytes),
             changes: room.change(to: code.bytes, reason, image).byPage + code.led.map(\.lead))
     }
 
@@ -88,13 +88,16 @@ public enum LookupTable {
 /// An instruction that adds the offset to an address.
 struct OffsetSum {
     let result: GeneralRegister
+    /// 64, or 32 where the rest of the sum is not wanted.
+    let bits: Int
     /// All that the instruction reads.
     let operands: GeneralRegisters
 
     /// Nil for an instruction that does anything else, or of which a copy could not be told the difference.
     init?(_ instruction: Instruction, _ look: Detour.Look) {
         guard instruction.operands.count == 2, case .register(let name) = instruction.operands[0],
-            GeneralRegister.width(of: name) == 64, let result = GeneralRegister(name: name)
+            let result = GeneralRegister(name: name), case let bits = GeneralRegister.width(of: name),
+            bits == 64 || bits == 32
         else { return nil }
         var operands = GeneralRegisters()
         switch (instruction.mnemonic, instruction.operands[1]) {
@@ -113,6 +116,7 @@ struct OffsetSum {
         }
         guard operands.contains(look.register), !operands.contains(.rsp), result != .rsp else { return nil }
         self.result = result
+        self.bits = bits
         self.operands = operands
     }
 }
@@ -147,7 +151,7 @@ private struct LookupPayload: DetourPayload {
         }
         let isFree = !sum.operands.contains(sum.result)
         guard let difference = free(), let base = isFree ? sum.result : free() else { return nil }
-        let keepsFlags = !instructions.flagsAreWritten
+        let keepsFlags = !instructions.writeFlags
 
         var bytes = saved.flatMap(X86Code.push)
         if keepsFlags { bytes += X86Code.pushFlags }
@@ -166,26 +170,8 @@ private struct LookupPayload: DetourPayload {
         if keepsFlags { bytes += X86Code.popFlags }
         guard let copy = InstructionCopy.bytes(of: instruction, original, at: place + UInt64(bytes.count), decoder)
         else { return nil }
-        bytes += copy + X86Code.add(difference, to: sum.result)
+        bytes += copy + X86Code.add(difference, to: sum.result, bits: sum.bits)
         return bytes + saved.reversed().flatMap(X86Code.pop)
-    }
-}
-
-extension ArraySlice<Instruction> {
-    /// Whether these write all arithmetic flags before anything can read one.
-    fileprivate var flagsAreWritten: Bool {
-        for instruction in self {
-            switch instruction.mnemonic {
-            case "add", "sub", "and", "or", "xor", "cmp", "test", "neg": return true
-            case "shr", "shl", "sar":
-                // A shift by nothing leaves the flags.
-                guard case .immediate(let count) = instruction.operands.last else { return false }
-                return instruction.operands.count == 2 && count & 31 != 0
-            case "mov", "movabs", "movzx", "movsx", "movsxd", "lea", "push", "pop", "nop": continue
-            default: return false
-            }
-        }
-        return false
     }
 }
 

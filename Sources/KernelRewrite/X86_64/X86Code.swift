@@ -31,9 +31,10 @@ enum X86Code {
         return [rex(to, base: base), 0x8d, 0x80 | to.low << 3 | base.low] + further + bytes(displacement)
     }
 
-    /// `lea (to,other), to`.
-    static func add(_ other: GeneralRegister, to: GeneralRegister) -> [UInt8] {
-        [rex(to, index: other, base: to), 0x8d, 0x44 | to.low << 3, other.low << 3 | to.low, 0]
+    /// `lea (to,other), to`, of 64 bits or of 32.
+    static func add(_ other: GeneralRegister, to: GeneralRegister, bits: Int) -> [UInt8] {
+        let prefix = rex(to, index: other, base: to) & (bits == 32 ? 0x47 : 0x4f)
+        return [prefix, 0x8d, 0x44 | to.low << 3, other.low << 3 | to.low, 0]
     }
 
     /// `mov displacement(base,index,8), to`.
