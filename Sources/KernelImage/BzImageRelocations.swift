@@ -19,6 +19,8 @@ public struct KASLRRelocations: Equatable, Sendable {
     public let words64: [VirtualAddress]
     /// How many lists the kernel has: 0 when it cannot move, 1 in a 32-bit kernel, 2 or (with the inverse one) 3.
     public let listCount: Int
+    /// Each list ascending, which those of Linux are as they stand.
+    private let ordered: [[VirtualAddress]]
     /// Where the ELF ends and the lists begin in the decoded payload, in bytes.
     public let start: Int
 
@@ -64,11 +66,26 @@ public struct KASLRRelocations: Equatable, Sendable {
             )
         }
         listCount = lists.count
+        ordered = [words32, inverse32, words64].map { $0.isAscending ? $0 : $0.sorted() }
         for (words, size) in [(words32, 4), (inverse32, 4), (words64, 8)] {
             if let stray = words.first(where: { !elf.loads($0.rawValue, size) }) {
                 throw refuse(elf.end, "a relocation at \(stray) lies outside what the ELF loads")
             }
         }
+    }
+
+    /// The relocated words that touch a range of addresses, in no order.
+    public func words(in range: Range<VirtualAddress>) -> [VirtualAddress] {
+        zip(ordered, [UInt64(4), 4, 8]).flatMap { list, size in
+            let first = list.firstIndex(from: { $0 + size > range.lowerBound })
+            return list[first...].prefix { $0 < range.upperBound }
+        }
+    }
+
+    /// Where in the decoded payload the entry of one of `words32` lies, in bytes.
+    public func entry(of word: VirtualAddress) -> Int? {
+        let before = listCount == 1 ? 1 : words64.count + (listCount == 3 ? inverse32.count : 0) + listCount
+        return words32.firstIndex(of: word).map { start + 4 * (before + $0) }
     }
 
     /// The lists as they lie behind the ELF.
@@ -86,6 +103,20 @@ public struct KASLRRelocations: Equatable, Sendable {
             for address in list { bytes.append(little: UInt32(truncatingIfNeeded: address.rawValue)) }
         }
         return bytes
+    }
+}
+
+extension [VirtualAddress] {
+    fileprivate var isAscending: Bool { zip(self, dropFirst()).allSatisfy { $0 <= $1 } }
+
+    /// The first of which a condition holds that holds of all behind it.
+    fileprivate func firstIndex(from condition: (VirtualAddress) -> Bool) -> Int {
+        var range = startIndex..<endIndex
+        while !range.isEmpty {
+            let middle = (range.lowerBound + range.upperBound) / 2
+            range = condition(self[middle]) ? range.lowerBound..<middle : middle + 1..<range.upperBound
+        }
+        return range.lowerBound
     }
 }
 

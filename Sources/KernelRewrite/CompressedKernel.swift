@@ -44,33 +44,51 @@ public struct CompressedKernel: ~Copyable {
 
     /// The unpacked bytes with changes made in them.
     ///
-    /// - Throws: `RewriteError.unsupported` when KASLR relocates a word that a change covers: the change would be lost,
-    ///   or the word.
+    /// - Throws: `RewriteError.unsupported` when KASLR relocates a word that a change covers, and would do so still: the
+    ///   change would be lost, or the word.
     func unpacked(with changes: [Change]) throws(RewriteError) -> [UInt8] {
         var bytes = unsafe kernel.file.bytes.withUnsafeBytes { unsafe Array($0) }
         for change in changes {
+            bytes.replaceSubrange(change.fileOffset..<change.fileOffset + change.after.count, with: change.after)
+        }
+        let relocatesOthers = changes.contains { $0.fileOffset >= relocations.start }
+        let remaining =
+            relocatesOthers
+            ? try wrapping(RewriteError.image) { [bytes] () throws(ImageError) in
+                try KASLRRelocations(bytes, file: path)
+            } : relocations
+        for change in changes {
             if let address = change.address {
                 let range = address..<address + UInt64(change.after.count)
-                if let word = relocations.first(in: range) {
+                if let word = relocations.words(in: range).first(where: remaining.contains) {
                     throw .unsupported(
                         file: path,
                         "KASLR relocates the word at \(word), where kperm would change the kernel (\(change.reason))")
                 }
             }
-            bytes.replaceSubrange(change.fileOffset..<change.fileOffset + change.after.count, with: change.after)
         }
         return bytes
     }
 }
 
 extension KASLRRelocations {
-    /// A relocated word that touches a range of addresses.
-    func first(in range: Range<VirtualAddress>) -> VirtualAddress? {
-        func touches(_ word: VirtualAddress, _ size: UInt64) -> Bool {
-            word < range.upperBound && range.lowerBound < word + size
+    func contains(_ word: VirtualAddress) -> Bool { words(in: word..<word + 1).contains(word) }
+
+    /// What has words of 32 bits relocated that went elsewhere.
+    ///
+    /// - Parameter moved: from where to where.
+    func changes(moving moved: [VirtualAddress: VirtualAddress]) -> [Change] {
+        moved.sorted { $0.key < $1.key }.compactMap { from, to in
+            guard let entry = entry(of: from) else { return nil }
+            func bytes(_ address: VirtualAddress) -> [UInt8] {
+                var bytes: [UInt8] = []
+                bytes.append(littleEndian: UInt32(truncatingIfNeeded: address.rawValue))
+                return bytes
+            }
+            return Change(
+                fileOffset: entry, address: nil, before: bytes(from), after: bytes(to),
+                reason: "KASLR relocates a word where the code went", evidence: "\(from) is now at \(to)")
         }
-        return words32.first { touches($0, 4) } ?? inverse32.first { touches($0, 4) }
-            ?? words64.first { touches($0, 8) }
     }
 
     /// Moves an image in memory by `slide` bytes of virtual address, as the decompressor does.

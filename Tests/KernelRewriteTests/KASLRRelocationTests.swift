@@ -77,10 +77,9 @@ struct KASLRRelocationTests {
                 for range in [
                     address..<address + 1, address + (size - 1)..<address + (size + 9), address..<address + size,
                     VirtualAddress(address.rawValue - 3)..<address + 1,
-                ] { #expect(relocations.first(in: range) == address, "\(word.hex)") }
-                let none: VirtualAddress? = nil
-                #expect(relocations.first(in: VirtualAddress(address.rawValue - 3)..<address) == none, "\(word.hex)")
-                #expect(relocations.first(in: address + size..<address + (size + 3)) == none, "\(word.hex)")
+                ] { #expect(relocations.words(in: range).contains(address), "\(word.hex)") }
+                #expect(relocations.words(in: VirtualAddress(address.rawValue - 3)..<address).isEmpty, "\(word.hex)")
+                #expect(relocations.words(in: address + size..<address + (size + 3)).isEmpty, "\(word.hex)")
             }
         }
     }
@@ -122,12 +121,20 @@ struct KASLRRelocationKernelTests {
         }
         // A change that covers none is made, and nothing but it.
         let free = try #require(words.first).0
-        let clear = sequence(first: free, next: { $0 + 4 }).first { all.first(in: $0..<$0 + 2) == nil }
+        let clear = sequence(first: free, next: { $0 + 4 }).first { all.words(in: $0..<$0 + 2).isEmpty }
         let bytes = try kernel.unpacked(with: [change(try #require(clear), 2)])
         #expect(bytes[0x1000..<0x1002] == [1, 1])
         var original = try kernel.container.decode()
         original.replaceSubrange(0x1000..<0x1002, with: [1, 1])
         #expect(bytes == original)
+
+        // Nor is a word in the way that goes elsewhere.
+        let (word, place) = (free, try #require(clear))
+        let moved = try kernel.unpacked(with: [change(word, 4)] + all.changes(moving: [word: place]))
+        let after = try KASLRRelocations(moved, file: "moved")
+        #expect(after.words(in: word..<word + 1).isEmpty && after.words(in: place..<place + 1).contains(place))
+        #expect(Set(after.words32) == Set(all.words32).subtracting([word]).union([place]))
+        #expect(after.words64 == all.words64 && after.inverse32 == all.inverse32)
     }
 }
 

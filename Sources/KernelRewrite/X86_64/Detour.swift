@@ -152,9 +152,38 @@ struct Detour {
             }
             if analysis.runsEarly(range.lowerBound) { return "runs before the kernel's own mapping is live" }
             if patched.haveOverlap(with: range) { return "the kernel patches the code there" }
-            if relocations?.first(in: range) != nil { return "KASLR relocates a word of the code there" }
+            if let words = relocations?.words(in: range), !words.isEmpty, !follows(words, range, relocations) {
+                return "KASLR relocates a word of the code there"
+            }
         }
         return nil
+    }
+
+    /// Whether the words of an instruction can be relocated in its copy instead: where nothing runs the original.
+    private func follows(
+        _ words: [VirtualAddress], _ range: Range<VirtualAddress>, _ relocations: KASLRRelocations?
+    ) -> Bool {
+        guard !isTrace || range.upperBound <= head.upperBound else { return false }
+        return words.allSatisfy { range.contains($0) && $0 + 4 <= range.upperBound && relocations?.entry(of: $0) != nil }
+    }
+
+    /// Where words that KASLR relocates are in the code; nil when that cannot be told.
+    func relocated(
+        in code: [UInt8], at place: VirtualAddress, _ relocations: KASLRRelocations, _ map: PageMap,
+        _ image: borrowing KernelImage
+    ) -> [VirtualAddress: VirtualAddress]? {
+        var moved: [VirtualAddress: VirtualAddress] = [:]
+        for instruction in instructions {
+            let words = relocations.words(in: instruction.address..<instruction.next)
+            guard !words.isEmpty else { continue }
+            guard let original = map.bytes(at: instruction.address, count: instruction.size, in: image) else {
+                return nil
+            }
+            let copies = code.indices.filter { code[$0...].starts(with: original) }
+            guard copies.count == 1 else { return nil }
+            for word in words { moved[word] = place + UInt64(copies[0]) + (word - instruction.address) }
+        }
+        return moved
     }
 
     /// An upper bound of the bytes of the code.
@@ -227,6 +256,8 @@ struct DetourCode {
 
     private(set) var bytes: [UInt8]
     private(set) var led: [Led] = []
+    /// Words of copied instructions that KASLR has to relocate there instead, and where.
+    private(set) var relocated: [VirtualAddress: VirtualAddress] = [:]
     /// Sites that are left as they are, ascending, and why.
     private(set) var left: [(address: VirtualAddress, reason: String)] = []
 
@@ -235,7 +266,8 @@ struct DetourCode {
     ///   - obstacle: why a detour must not be.
     init<Payload: DetourPayload>(
         _ detours: [Detour], behind first: [UInt8], at place: VirtualAddress, _ payload: inout Payload, _ map: PageMap,
-        _ image: borrowing KernelImage, reason: String, unless obstacle: (Detour) -> String?
+        _ image: borrowing KernelImage, _ relocations: KASLRRelocations?, reason: String,
+        unless obstacle: (Detour) -> String?
     ) {
         let decoder = Decoder(.x86Bits64)
         var reasons: [VirtualAddress: String] = [:]
@@ -245,9 +277,11 @@ struct DetourCode {
             let here = place + UInt64(bytes.count)
             var next = payload
             if obstacle == nil, let code = detour.code(at: here, &next, map, image, decoder),
-                let lead = detour.lead(to: here, map, image, reason: reason)
+                let lead = detour.lead(to: here, map, image, reason: reason),
+                let moved = relocations.map({ detour.relocated(in: code, at: here, $0, map, image) }) ?? [:]
             {
                 payload = next
+                relocated.merge(moved) { first, _ in first }
                 led.append(Led(detour: detour, lead: lead, code: here..<here + UInt64(code.count)))
                 bytes += code
             } else {

@@ -32,7 +32,7 @@ enum Instrument {
         let room = try TextRoom.find(
             detours.reduce(RecordCode.bytes.count) { $0 + $1.bound(NotePayload.self) }, analysis, image)
         let patched = analysis.patchSites(in: image)
-        let bytes = code(detours, at: room.address, analysis.map, image, &plan) {
+        let bytes = code(detours, at: room.address, analysis.map, image, &plan, relocations) {
             $0.obstacle(analysis, patched, relocations)
         }
         plan.changes.append(room.change(to: bytes, reason, image))
@@ -46,13 +46,14 @@ enum Instrument {
     /// - Parameter obstacle: why a detour must not be.
     static func code(
         _ detours: [Detour], at place: VirtualAddress, _ map: PageMap, _ image: borrowing KernelImage,
-        _ plan: inout Instrumentation, unless obstacle: (Detour) -> String?
+        _ plan: inout Instrumentation, _ relocations: KASLRRelocations? = nil, unless obstacle: (Detour) -> String?
     ) -> [UInt8] {
         var payload = NotePayload(entry: place + UInt64(RecordCode.entry))
         let code = DetourCode(
-            detours, behind: RecordCode.bytes, at: place, &payload, map, image, reason: reason, unless: obstacle)
+            detours, behind: RecordCode.bytes, at: place, &payload, map, image, relocations, reason: reason, unless: obstacle)
         plan.changes += code.led.map(\.lead)
         plan.notes = payload.notes
+        plan.changes += relocations?.changes(moving: code.relocated) ?? []
         plan.left = code.left
         var bytes = code.bytes
         let parameters = place + UInt64(RecordCode.parameters)

@@ -45,12 +45,13 @@ enum Rewriter {
         let room = try TextRoom.find(
             detours.reduce(tableBytes) { $0 + $1.bound(LookupPayload.self) }, analysis, image)
         let patched = analysis.patchSites(in: image)
-        let code = code(detours, at: room.address, analysis.map, image, LookupTable.bytes(order)) {
+        let code = code(detours, at: room.address, analysis.map, image, LookupTable.bytes(order), relocations) {
             $0.obstacle(analysis, patched, relocations)
         }
         return Rewriting(
             code: code.leaving(crossed, "another jump is in the way of the one to the lookup"), table: room.address..<room.address + UInt64(tableBytes),
-            changes: room.change(to: code.bytes, reason, image).byPage + code.led.map(\.lead))
+            changes: room.change(to: code.bytes, reason, image).byPage + code.led.map(\.lead)
+                + (relocations?.changes(moving: code.relocated) ?? []))
     }
 
     private static let reason = "a translation asks the table"
@@ -60,11 +61,11 @@ enum Rewriter {
     /// - Parameter obstacle: why a detour must not be.
     static func code(
         _ detours: [Detour], at place: VirtualAddress, _ map: PageMap, _ image: borrowing KernelImage,
-        _ table: [UInt8], unless obstacle: (Detour) -> String?
+        _ table: [UInt8], _ relocations: KASLRRelocations? = nil, unless obstacle: (Detour) -> String?
     ) -> DetourCode {
         var payload = LookupPayload(text: map.virtualBase, table: place, pages: map.pageCount)
         return DetourCode(
-            detours, behind: table, at: place, &payload, map, image, reason: reason, unless: obstacle)
+            detours, behind: table, at: place, &payload, map, image, relocations, reason: reason, unless: obstacle)
     }
 }
 
