@@ -74,6 +74,18 @@ public struct AuditSubject: Sendable {
             }
     }
 
+    /// Whether an address is where the image or a set of its pages begins or ends, and no object begins there that it
+    /// could mean.
+    func bounds(_ address: VirtualAddress) -> Bool {
+        guard let kernel else { return false }
+        if address == kernel.map.virtualBase || address == kernel.map.virtualRange.upperBound { return true }
+        if isLast(address, kernel) { return true }
+        let sets = kernel.classes.flatMap(\.ranges) + kernel.exclusions.map(\.pages)
+        guard let page = kernel.map.page(of: address), address.offsetInPage == 0 else { return false }
+        return sets.contains { $0.lowerBound == page || $0.upperBound == page }
+            && !index.covering(address).contains { $0.size > 0 && $0.value == address }
+    }
+
     /// Whether a section, or the pages of a class, end with an address.
     private func isLast(_ address: VirtualAddress, _ kernel: KernelAnalysis) -> Bool {
         let end = address + 1

@@ -368,13 +368,17 @@ private struct SiteFinder {
         }
         let isOpen = kind == .register || kind == .shared
         let looks = isOpen ? looks(real, from: number) : .success(nil)
+        let named = kind == .constant ? constants(real) ?? [] : []
+        let namesPages = !named.isEmpty && !named.contains(where: subject.bounds)
         var lookups =
-            isOpen ? lookups(real, from: address) : .failure(Unobservable(reason: remark.isEmpty ? kind.why : remark))
+            isOpen || namesPages
+            ? lookups(real, from: address) : .failure(Unobservable(reason: remark.isEmpty ? kind.why : remark))
         var proof: String?
         if subject.kernel?.runsEarly(address) == true {
             proof = "runs before the kernel's own mapping is live, where all that it names stays"
-        } else if kind == .constant, constants(real)?.allSatisfy(subject.stays) == true {
-            proof = "names only what stays: pinned pages, and where sets of pages begin or end"
+        } else if kind == .constant, named.allSatisfy(subject.stays), lookups.problem != nil {
+            proof =
+                namesPages ? "names a pinned page" : "names where sets of pages begin or end, which stay what they are"
         } else if hasHalf, let added = real.lazy.compactMap({ addedBesides($0) }).first {
             // The sum of three: what is added last may be the address.
             lookups = .failure(Unobservable(reason: "a sum of more than an address and the offset"))
@@ -387,8 +391,7 @@ private struct SiteFinder {
             address: address, place: subject.describe(address), instruction: instruction?.text ?? "", kind: kind,
             translated: translated, consumers: real.map { unit.instructions[$0.number].address },
             result: real.first.map(destination) ?? "", remark: remark,
-            constants: kind == .constant ? constants(real) ?? [] : [],
-            isPinned: kind == .constant ? constants(real)?.allSatisfy(subject.stays) : nil,
+            constants: named, isPinned: kind == .constant ? named.allSatisfy(subject.stays) : nil,
             observed: try? looks.get(), whyNotObserved: looks.problem ?? (kind == .notUnderstood ? remark : nil),
             rewritten: try? lookups.get(), whyNotRewritten: lookups.problem, proof: proof)
     }

@@ -89,16 +89,16 @@ struct LookupProof {
                 }
                 let ways = [registers, alone, registers.map { _ in held }, half, less, other]
                 for given in ways {
-                    if try check(led, given, &random).contains(address) { break }
+                    if try check(led, given, &random)[look.place] == address { break }
                 }
             }
         }
     }
 
-    /// Runs it once, and gives the addresses that it translated.
+    /// Runs it once, and gives the addresses that it translated, by where.
     private mutating func check(
         _ led: DetourCode.Led, _ given: [UInt64], _ random: inout TestRandom
-    ) throws -> [UInt64] {
+    ) throws -> [VirtualAddress: UInt64] {
         runs += 1
         let flags = UInt64.random(in: .min ... .max, using: &random) & Self.flags & ~0x400 | 0x202
         for processor in [original, rewritten] {
@@ -107,7 +107,7 @@ struct LookupProof {
             processor[.rsp] = Self.stack
             processor.flags = flags
         }
-        var translated: [UInt64] = []
+        var translated: [VirtualAddress: UInt64] = [:]
         let wrong: String?
         do {
             translated = try runOriginal(led)
@@ -120,9 +120,9 @@ struct LookupProof {
         return translated
     }
 
-    private mutating func runOriginal(_ led: DetourCode.Led) throws -> [UInt64] {
+    private mutating func runOriginal(_ led: DetourCode.Led) throws -> [VirtualAddress: UInt64] {
         let (detour, original) = (led.detour, original)
-        var translated: [UInt64] = []
+        var translated: [VirtualAddress: UInt64] = [:]
         // Code that was run without a count before is run without one again.
         if !led.hasWaysOut {
             var at = detour.start
@@ -149,14 +149,15 @@ struct LookupProof {
 
     /// Adds the offset, and by hand what the page's frame differs.
     private mutating func add(
-        _ look: Detour.Look, _ detour: Detour, _ translated: inout [UInt64], run: (_ next: UInt64) throws -> Void
+        _ look: Detour.Look, _ detour: Detour, _ translated: inout [VirtualAddress: UInt64],
+        run: (_ next: UInt64) throws -> Void
     ) throws -> VirtualAddress {
         guard let instruction = detour.instructions.first(where: { $0.address == look.place }),
             case .register(let name) = instruction.operands[0], let sum = GeneralRegister(name: name)
         else { throw EmulationError(description: "no sum at \(look.place)") }
         let address = original[look.register] &+ UInt64(bitPattern: look.displacement)
         let difference = difference(address)
-        translated.append(address)
+        translated[look.place] = address
         try run(instruction.next.rawValue)
         let whole = original[sum] &+ difference
         original[sum] = GeneralRegister.width(of: name) == 32 ? whole & 0xffff_ffff : whole

@@ -161,12 +161,32 @@ struct RewriterTests {
         #expect(try !mistaken.proof(&random).findings.isEmpty, TestRandom.comment(mistake))
     }
 
+    /// So do those in what goes on with copies of other code, with a sum of 32 bits.
+    @Test(
+        arguments: [
+            ("the other condition", [0x0f, 0x83], [0x0f, 0x82]),
+            ("another way out", [0x0f, 0x83], [0x0f, 0x80]),
+            ("another shift", [0xc1, 0xe8, 0x0c], [0xc1, 0xe8, 0x0b]),
+            ("another sum", [0x45, 0x8d, 0x44, 0, 0], [0x45, 0x8d, 0x44, 0, 1]),
+        ] as [(String, [UInt8], [UInt8])])
+    func mistakesInTracesShow(mistake: String, right: [UInt8], wrong: [UInt8]) throws {
+        var random = TestRandom()
+        let kernel = try Rewritten(
+            "test %rsi, %rsi; je 3f; mov $0x80000000, %ecx; mov phys_base(%rip), %rdx; add %rdi, %rcx; jb 2f; "
+                + "mov $3, %edx; 2: lea (%rcx,%rdx), %r8d; 3: mov %r8, (%rsi); ret", &random)
+        #expect(kernel.code.led.map(\.detour.isTrace) == [true])
+        #expect(try kernel.proof(&random).findings.isEmpty, TestRandom.comment())
+        let mistaken = try #require(
+            kernel.replacing(right, with: wrong), "\(mistake): \(kernel.code.bytes.suffix(80))")
+        #expect(try !mistaken.proof(&random).findings.isEmpty, TestRandom.comment(mistake))
+    }
+
     /// What is left is left with its reason, and as it was.
     @Test(arguments: [
         ("mov phys_base(%rip), %rax; add (%rsi), %rax; ret", "the address is in memory"),
         ("mov phys_base(%rip), %rax; add %edi, %eax; ret", "the sum has fewer than 64 bits, and the address may have"),
         (
-            "mov phys_base(%rip), %rdx; 1: lea (%rdi,%rdx), %rax; pop %rdi; jrcxz 1b; ret",
+            "mov phys_base(%rip), %rdx; 1: lea (%rdi,%rdx), %rax; jrcxz 1b; ret",
             "no room for a jump to the lookup"
         ),
         (
