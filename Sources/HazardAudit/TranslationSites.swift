@@ -369,16 +369,16 @@ private struct SiteFinder {
         let isOpen = kind == .register || kind == .shared
         let looks = isOpen ? looks(real, from: number) : .success(nil)
         let named = kind == .constant ? constants(real) ?? [] : []
-        let namesPages = !named.isEmpty && !named.contains(where: subject.bounds)
+        // Two or more are the ends of a range.
+        let namesPage = named.count == 1 && !named.contains(where: subject.bounds)
         var lookups =
-            isOpen || namesPages
+            isOpen || namesPage
             ? lookups(real, from: address) : .failure(Unobservable(reason: remark.isEmpty ? kind.why : remark))
         var proof: String?
         if subject.kernel?.runsEarly(address) == true {
             proof = "runs before the kernel's own mapping is live, where all that it names stays"
         } else if kind == .constant, named.allSatisfy(subject.stays), lookups.problem != nil {
-            proof =
-                namesPages ? "names a pinned page" : "names where sets of pages begin or end, which stay what they are"
+            proof = namesPage ? "names a pinned page" : "names pinned pages, or where sets of pages begin and end"
         } else if hasHalf, let added = real.lazy.compactMap({ addedBesides($0) }).first {
             // The sum of three: what is added last may be the address.
             lookups = .failure(Unobservable(reason: "a sum of more than an address and the offset"))
