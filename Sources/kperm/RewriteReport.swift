@@ -42,6 +42,9 @@ struct RewriteReport: Encodable {
     let percent: Double
     /// Instructions that add the offset and ask the table.
     let places: Int
+    /// Where the table begins, and the code behind it, as linked.
+    let table: String
+    let code: String
     /// Of the table and the code.
     let bytes: Int
     let left: [Left]
@@ -59,6 +62,8 @@ struct RewriteReport: Encodable {
         rewritten = sites - reasons.count - proven
         percent = sites == 0 ? 100 : 100 * Double(rewritten + proven) / Double(sites)
         places = rewriting.places.count
+        table = rewriting.table.lowerBound.description
+        code = rewriting.table.upperBound.description
         bytes = rewriting.byteCount
         func list(_ reasons: [VirtualAddress: String]) -> [Left] {
             reasons.sorted { $0.key < $1.key }.map {
