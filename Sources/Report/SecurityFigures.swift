@@ -117,7 +117,7 @@ extension SecurityReport {
                         number: index,
                         points: Self.leaks(figures.candidates).map {
                             Plot.Point(
-                                Double($0), bits(LeakFigures(candidates: figures.candidates, leaked: $0)))
+                                Double($0), bits(LeakFigures(figures, leaked: $0)))
                         })
                 } + [kaslr])
         }
@@ -146,8 +146,10 @@ extension SecurityReport {
                         one.leaks.map {
                             .cells([
                                 Document.Cell(one.name), Document.Cell($0.leaked.grouped),
-                                Document.Cell($0.targetLeaked.percent), Document.Cell($0.bitsOfOthers.fixed(2)),
-                                Document.Cell($0.averageBits.fixed(2)), Document.Cell($0.jointBits.fixed(0)),
+                                Document.Cell($0.targetLeaked.percent),
+                                Document.Cell(Self.bits($0.bitsOfOthers, $0.isBound)),
+                                Document.Cell(Self.bits($0.averageBits, $0.isBound)),
+                                Document.Cell(($0.isBound ? "≥ " : "") + $0.jointBits.fixed(0)),
                             ])
                         }
                     })),
@@ -272,7 +274,9 @@ extension SecurityReport {
                 "Glued pages have fewer places; where several runs share a class, figures are bounds on the safe side (≥).",
                 "KASLR: \(kaslr.physical.grouped) physical and \(kaslr.virtual.grouped) virtual slots of "
                     + "\((Int(kaslr.alignment) >> 10).grouped) KiB for this image in \((Int(kaslr.memory) >> 20).grouped) "
-                    + "MiB of memory in one piece. The linear map's own base is taken as known.",
+                    + "MiB of memory in one piece. One frame may hold a page with the image in several slots, so the bits of both do "
+                    + "not add up. The linear map's own places are those of x86-64 with four levels of page tables, where the "
+                    + "image draws one; else it is taken as known.",
                 "Intervals of attacks are Wilson's, at 95 %.",
                 "The image's build: \(build ?? "it does not say").",
                 "Gadgets are counted by decoding from every byte of the code before each return and each indirect jump or "

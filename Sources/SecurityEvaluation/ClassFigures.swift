@@ -15,6 +15,8 @@ public struct ClassFigures: Codable, Equatable, Sendable {
     public let movable: Int
     /// Slots that may hold one page: a granule each.
     public let candidates: Int
+    /// Of the granules that lie there, those that are glued to another.
+    public let glued: Int
     /// log2 of the candidates of one page.
     public let targetBits: Double
     /// Bits of the likeliest place of a page that is not glued.
@@ -38,6 +40,7 @@ public struct ClassFigures: Codable, Equatable, Sendable {
         pages = problem.classes[index].pageCount
         movable = problem.movablePages(inClass: index)
         candidates = place.candidates
+        glued = slots.gluedCount
         targetBits = place.bits.rounded6
         minEntropy = place.minEntropy.rounded6
         jointBits = joint.bits.rounded6

@@ -36,27 +36,33 @@ public struct DefenceRow: Codable, Equatable, Sendable {
 /// What the rows are computed from, of one image.
 public struct ComparisonInput: Sendable {
     public var kaslr: KASLRSlots
-    /// Slots of the linear map's own base (CONFIG_RANDOMIZE_MEMORY); 1 where it does not move.
-    public var linearMapSlots: Int
+    /// Places of the linear map (CONFIG_RANDOMIZE_MEMORY); 1 where it does not move.
+    public var linearMap: Int
     /// Functions that FGKASLR would put in order; 0 where that is not known.
     public var functions: Int
     /// Object files of the link; 0 where the image does not name them.
     public var objectFiles: Int
     /// Whether the page looked for holds code: FGKASLR moves nothing else.
     public var targetIsCode: Bool
-    /// The candidates of that page, and those of its class that differ once one other has leaked.
+    /// The frames that may hold that page.
     public var target: PlaceDistribution
+    /// Bits of its place in memory where the image's position is not known either.
+    public var bitsWithoutPosition: Double
+    /// Bits of the place of another page of its class once one has leaked.
+    public var bitsAfterOneLeak: Double
 
     public init(
-        kaslr: KASLRSlots, linearMapSlots: Int, functions: Int, objectFiles: Int, targetIsCode: Bool,
-        target: PlaceDistribution
+        kaslr: KASLRSlots, linearMap: Int, functions: Int, objectFiles: Int, targetIsCode: Bool,
+        target: PlaceDistribution, bitsWithoutPosition: Double, bitsAfterOneLeak: Double
     ) {
         self.kaslr = kaslr
-        self.linearMapSlots = linearMapSlots
+        self.linearMap = linearMap
         self.functions = functions
         self.objectFiles = objectFiles
         self.targetIsCode = targetIsCode
         self.target = target
+        self.bitsWithoutPosition = bitsWithoutPosition
+        self.bitsAfterOneLeak = bitsAfterOneLeak
     }
 }
 
@@ -83,32 +89,39 @@ extension DefenceRow {
     public static func all(_ input: ComparisonInput) -> [DefenceRow] {
         let kaslr = input.kaslr
         let physical = bits(kaslr.physical)
-        let linear = bits(input.linearMapSlots)
-        let functions = input.targetIsCode ? bits(input.functions) : 0
+        func linear(_ physical: Double) -> Double {
+            kaslr.linearBits(physicalBits: physical, linearMap: input.linearMap)
+        }
+        let functions = bits(input.functions)
+        let target = input.targetIsCode ? functions : 0
         let objects = bits(input.objectFiles)
         let frames = input.target.minEntropy
-        let left = input.target.candidates > 2 ? Double(input.target.candidates - 1).log2 : 0
+        let left = input.bitsAfterOneLeak
         let memory = "\(kaslr.memory >> 20) MiB of memory in one piece"
+        let map = input.linearMap > 1 ? "the linear map in one of \(input.linearMap) places" : "the linear map known"
         return [
             DefenceRow(
                 none, "one load address", physical: 0,
                 limits: "every address stands in a public file"),
             DefenceRow(
-                physicalKASLR, "\(kaslr.physical) slots of \(kaslr.alignment >> 20) MiB, \(memory)",
-                physical: physical, alias: physical + linear,
+                physicalKASLR, "\(kaslr.physical) slots, \(kaslr.alignment >> 10) KiB apart, \(memory); \(map)",
+                physical: physical, alias: linear(physical),
                 limits: "one known physical address gives all: everything moves together"),
             DefenceRow(
-                "Linux KASLR, virtual", "\(kaslr.virtual) slots of \(kaslr.alignment >> 20) MiB", physical: 0,
+                "Linux KASLR, virtual", "\(kaslr.virtual) slots, \(kaslr.alignment >> 10) KiB apart; \(map)",
+                physical: 0,
+                alias: bits(input.linearMap),
                 limits: "physical addresses stay known; one leaked virtual address gives all others"),
             DefenceRow(
                 "FGKASLR",
                 input.functions > 0
                     ? "\(input.functions) functions in random order, with physical KASLR of \(memory)"
                     : "the image does not name its functions",
-                isKnown: input.functions > 0, physical: physical + functions, alias: physical + linear + functions,
-                virtual: functions,
-                afterLeak: functions,
-                limits: "data does not move, nor does code that is not put in order (assembly, exception entries)"),
+                isKnown: input.functions > 0, physical: physical + target, alias: linear(physical + target),
+                virtual: functions, afterLeak: target,
+                limits:
+                    "data does not move, nor does code that is not put in order (assembly, exception entries); with KASLR "
+                    + "the figure for code is an upper bound"),
             DefenceRow(
                 "OpenBSD KARL",
                 input.objectFiles > 0
@@ -123,8 +136,8 @@ extension DefenceRow {
                     "virtual addresses stay (no gadget moves), contents can be read and known again, pinned pages stay"),
             DefenceRow(
                 kpermWithKASLR,
-                "\(input.target.candidates) frames, \(kaslr.physical) slots, \(memory)", physical: physical + frames,
-                alias: physical + linear + frames, afterLeak: left,
+                "\(input.target.candidates) frames, \(kaslr.physical) slots, some of which share places, \(memory); \(map)",
+                physical: input.bitsWithoutPosition, alias: linear(input.bitsWithoutPosition), afterLeak: left,
                 limits: "the same, but that pinned pages move with the image"),
         ]
     }

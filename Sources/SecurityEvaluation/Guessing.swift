@@ -67,12 +67,23 @@ public struct LeakFigures: Codable, Equatable, Sendable {
     public let averageBits: Double
     /// Bits of the order of all that did not leak.
     public let jointBits: Double
+    /// Whether glued pages make the bits lower bounds: they are counted as if all that is glued had leaked, too.
+    public let isBound: Bool
 
     /// - Parameters:
-    ///   - candidates: the slots of the class, each equally likely.
+    ///   - figures: of the class.
+    ///   - leaked: at most its candidates.
+    public init(_ figures: ClassFigures, leaked: Int) {
+        self.init(candidates: figures.candidates, glued: figures.glued, leaked: leaked)
+    }
+
+    /// - Parameters:
+    ///   - candidates: the slots of the class.
+    ///   - glued: so many of what lies in them is glued.
     ///   - leaked: at most `candidates`.
-    public init(candidates: Int, leaked: Int) {
-        let left = candidates - leaked
+    init(candidates: Int, glued: Int = 0, leaked: Int) {
+        let left = max(candidates - glued - leaked, 0)
+        isBound = glued > 0
         self.leaked = leaked
         targetLeaked = (Double(leaked) / Double(candidates)).rounded6
         bitsOfOthers = (left > 1 ? Double(left).log2 : 0).rounded6

@@ -31,12 +31,15 @@ extension EvaluationReport {
         do { demands = try problem.demands() } catch { throw CommandFailure.input("\(file): \(error)") }
         let alignment = subject.kernel.segments.filter { $0.type == Segment.load }.map(\.alignment).max() ?? 1
         let kaslr = KASLRSlots(
-            imageSize: UInt64(map.pageCount * pageSize), lowest: map.physicalBase.rawValue,
+            imageSize: UInt64(max(map.pageCount * pageSize, subject.unpackedSize)), lowest: map.physicalBase.rawValue,
             alignment: max(alignment, UInt64(pageSize)), memory: memory)
-        let found = try Self.targets(targets, in: subject, guesses: guesses, position: kaslr.physicalBits)
+        let found = try Self.targets(targets, in: subject, guesses: guesses, kaslr)
         let aim = found.first { $0.candidates > 1 } ?? found.first
         let counts = try SymbolCounts(subject.kernel)
-        let place = aim.map { problem.place(of: $0.page).distribution }
+        let moving = aim.flatMap { problem.movingClass(of: $0.page) }
+        let addresses = try Addresses(subject.kernel)
+        // The function that draws it.
+        let isMapDrawn = (try? addresses.range("kernel_randomize_memory", in: subject.kernel)) != nil
         self.init(
             file: file, release: analysis.release, state: subject.state, granule: problem.granule.rawValue,
             pages: map.pageCount, counted: analysis.countedPages,
@@ -44,22 +47,28 @@ extension EvaluationReport {
                 "Virtual addresses do not change: no gadget, no function and no variable moves for code that is led astray.",
                 "Whoever reads physical memory finds pages by their contents, and the page tables.",
                 "Pinned pages lie where the public image says, moved only by KASLR.",
+                "So do the page tables, kperm's own right behind the image: one blind write to an entry there puts another "
+                    + "page under a kernel address, and needs no guess.",
                 "Bits are of one page's place; the order as a whole has many more, which no single attack faces.",
+                "All figures are for a seed that nobody can guess. A vmlinuz that draws on a machine without RDRAND, RDSEED "
+                    + "and a seed from its loader has little more than the time; the kernel log says weak entropy then.",
             ],
             classes: classes, demands: demands, targets: found,
             leaks: classes.filter { $0.candidates > 1 }.map { figures in
                 ClassLeaks(
                     name: figures.name,
-                    leaks: leaks.filter { $0 <= figures.candidates }.map {
-                        LeakFigures(candidates: figures.candidates, leaked: $0)
-                    })
+                    leaks: leaks.filter { $0 <= figures.candidates }.map { LeakFigures(figures, leaked: $0) })
             },
             fingerprints: problem.fingerprints(contents: subject.contents()), kaslr: kaslr,
-            comparison: place.map { place in
+            comparison: aim.map { aim in
                 DefenceRow.all(
                     ComparisonInput(
-                        kaslr: kaslr, linearMapSlots: 1, functions: counts.functions, objectFiles: counts.objectFiles,
-                        targetIsCode: aim?.pageClass?.hasSuffix("text") ?? false, target: place))
+                        kaslr: kaslr, linearMap: isMapDrawn ? KASLRSlots.linearMap(memory: memory) : 1,
+                        functions: counts.functions, objectFiles: counts.objectFiles,
+                        targetIsCode: aim.pageClass?.hasSuffix("text") ?? false,
+                        target: problem.place(of: aim.page).distribution,
+                        bitsWithoutPosition: aim.bitsWithoutPosition,
+                        bitsAfterOneLeak: moving.map { LeakFigures(classes[$0], leaked: 1).bitsOfOthers } ?? 0))
             } ?? [],
             comparedTarget: aim?.name ?? "none", exposed: Self.exposed(problem),
             structure: subject.forward.map { problem.structure(of: $0) })
@@ -67,18 +76,19 @@ extension EvaluationReport {
 
     /// What was asked for by name or address; without, what attacks are known to write.
     private static func targets(
-        _ names: [String], in subject: borrowing EvaluationSubject, guesses: [Int], position: Double
+        _ names: [String], in subject: borrowing EvaluationSubject, guesses: [Int],
+        _ kaslr: KASLRSlots
     ) throws -> [Target] {
         let addresses = try Addresses(subject.kernel)
         var found: [Target] = []
         for name in names {
             let address = try addresses.range(name, in: subject.kernel).lowerBound
-            found.append(try target(name, address, nil, in: subject, guesses, position))
+            found.append(try target(name, address, nil, in: subject, guesses, kaslr))
         }
         if names.isEmpty {
             for (name, use) in knownTargets {
                 guard let address = try? addresses.range(name, in: subject.kernel).lowerBound else { continue }
-                found.append(try target(name, address, use, in: subject, guesses, position))
+                found.append(try target(name, address, use, in: subject, guesses, kaslr))
             }
         }
         return found
@@ -86,7 +96,7 @@ extension EvaluationReport {
 
     private static func target(
         _ name: String, _ address: VirtualAddress, _ use: String?, in subject: borrowing EvaluationSubject,
-        _ guesses: [Int], _ position: Double
+        _ guesses: [Int], _ kaslr: KASLRSlots
     ) throws -> Target {
         guard let page = subject.analysis.map.page(of: address) else {
             throw CommandFailure.input("\(name): \(address) lies outside the image")
@@ -97,7 +107,7 @@ extension EvaluationReport {
             name: name, use: use, address: address.description, page: page, pageClass: place.name,
             candidates: distribution.candidates, targetBits: distribution.bits.rounded6,
             minEntropy: distribution.minEntropy.rounded6,
-            bitsWithoutPosition: (distribution.minEntropy + position).rounded6,
+            bitsWithoutPosition: subject.problem.minEntropyWithoutPosition(of: page, kaslr).rounded6,
             expectedGuessesSameOrder: distribution.expectedGuesses(.sameOrder).rounded6,
             expectedGuessesFreshOrder: distribution.expectedGuesses(.freshOrder).rounded6,
             isBound: distribution.isBound,

@@ -17,6 +17,8 @@ struct EvaluationSubject: ~Copyable {
     let forward: [UInt32]?
     /// "original", "drawn at build" or "drawn at boot".
     let state: String
+    /// What a vmlinuz unpacks to, relocations included, in bytes: KASLR looks for room for as much; 0 for a vmlinux.
+    let unpackedSize: Int
 
     /// - Parameters:
     ///   - demands: what an original is asked for; nil when nothing was given.
@@ -34,8 +36,10 @@ struct EvaluationSubject: ~Copyable {
         let problem = try attempt { () throws(RewriteError) in try analysis.problem(wanted) }
         let forward = try table.map { try order(of: $0, for: problem) } ?? opened.forward
         let state = opened.state
+        let unpackedSize = opened.unpackedSize
         return EvaluationSubject(
-            kernel: opened.image, analysis: analysis, problem: problem, forward: forward, state: state)
+            kernel: opened.image, analysis: analysis, problem: problem, forward: forward, state: state,
+            unpackedSize: unpackedSize)
     }
 
     /// The kernel in a file, what was asked of it, and its order, if it has one.
@@ -45,16 +49,19 @@ struct EvaluationSubject: ~Copyable {
             let manifest = try attempt { () throws(RewriteError) in try compressed.manifest() }
             let asked = try attempt { () throws(RewriteError) in try manifest?.request(file: path) }
             let state = manifest.map { "drawn at \($0.when.rawValue)" } ?? "original"
-            return Opened(image: compressed.unpacked(), state: state, request: asked, forward: nil)
+            let size = compressed.kernel.file.byteCount
+            return Opened(
+                image: compressed.unpacked(), state: state, request: asked, forward: nil, unpackedSize: size)
         }
         let image = try openImage(path)
         guard PermutedImage.isPermuted(image) else {
-            return Opened(image: image, state: "original", request: nil, forward: nil)
+            return Opened(image: image, state: "original", request: nil, forward: nil, unpackedSize: 0)
         }
         let permuted = try attempt { () throws(RewriteError) in try PermutedImage.open(path) }
         let asked = try attempt { () throws(RewriteError) in try permuted.manifest.request(file: path) }
         let original = try attempt { () throws(RewriteError) in try permuted.original() }
-        return Opened(image: original, state: "drawn at build", request: asked, forward: permuted.table.forward)
+        return Opened(
+            image: original, state: "drawn at build", request: asked, forward: permuted.table.forward, unpackedSize: 0)
     }
 
     private struct Opened: ~Copyable {
@@ -62,6 +69,7 @@ struct EvaluationSubject: ~Copyable {
         let state: String
         let request: Request?
         let forward: [UInt32]?
+        let unpackedSize: Int
     }
 
     /// The order in a table, which must be one that the problem allows.

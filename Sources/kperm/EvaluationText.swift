@@ -53,7 +53,7 @@ extension EvaluationReport {
         Swift.print("targets (the attacker knows where the image begins):")
         let guesses = targets.first?.chances.map(\.guesses) ?? []
         printTable(
-            ["target", "class", "candidates", "bits", "+ KASLR"] + guesses.map { "P(\($0))" }
+            ["target", "class", "candidates", "bits", "with KASLR"] + guesses.map { "P(\($0))" }
                 + (guesses.last.map { ["P(\($0)), fresh order"] } ?? []),
             targets.map { target in
                 [
@@ -82,12 +82,14 @@ extension EvaluationReport {
             leaks.flatMap { one in
                 one.leaks.map {
                     [
-                        one.name, "\($0.leaked)", $0.bitsOfOthers.text(2), ($0.targetLeaked * 100).text(2) + " %",
-                        $0.jointBits.text(0),
+                        one.name, "\($0.leaked)", ($0.isBound ? ">= " : "") + $0.bitsOfOthers.text(2),
+                        ($0.targetLeaked * 100).text(2) + " %", ($0.isBound ? ">= " : "") + $0.jointBits.text(0),
                     ]
                 }
             })
-        Swift.print("for somebody who reads physical memory and knows the image:")
+        Swift.print(
+            "for somebody who reads physical memory and knows the image (what it holds in the file; a running kernel's own "
+                + "data tell more):")
         printTable(
             ["class", "unique", "alike", "not in the file", "bits after reading all", "reads to find a page"],
             fingerprints.filter { $0.readsToFind > 0 }.map {

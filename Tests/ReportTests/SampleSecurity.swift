@@ -53,7 +53,7 @@ enum SampleSecurity {
             return EvaluationReport.Target(
                 name: name, use: stays == nil ? "a path" : nil, address: "0xffffffff81234567", page: page,
                 pageClass: "data", candidates: place.candidates, targetBits: place.bits, minEntropy: place.minEntropy,
-                bitsWithoutPosition: place.minEntropy + kaslr.physicalBits,
+                bitsWithoutPosition: problem.minEntropyWithoutPosition(of: page, kaslr),
                 expectedGuessesSameOrder: place.expectedGuesses(.sameOrder),
                 expectedGuessesFreshOrder: place.expectedGuesses(.freshOrder), isBound: false,
                 chances: [1, 10].map {
@@ -71,13 +71,15 @@ enum SampleSecurity {
             ],
             leaks: classes.map { figures in
                 EvaluationReport.ClassLeaks(
-                    name: figures.name, leaks: [1, 100].map { LeakFigures(candidates: figures.candidates, leaked: $0) })
+                    name: figures.name, leaks: [1, 100].map { LeakFigures(figures, leaked: $0) })
             },
             fingerprints: problem.fingerprints(contents: (0..<pages).map { $0 % 2 == 0 ? $0 : nil }), kaslr: kaslr,
             comparison: DefenceRow.all(
                 ComparisonInput(
-                    kaslr: kaslr, linearMapSlots: 1, functions: 4096, objectFiles: 0, targetIsCode: false,
-                    target: problem.place(of: 4000).distribution)),
+                    kaslr: kaslr, linearMap: 1, functions: 4096, objectFiles: 0, targetIsCode: false,
+                    target: problem.place(of: 4000).distribution,
+                    bitsWithoutPosition: problem.minEntropyWithoutPosition(of: 4000, kaslr),
+                    bitsAfterOneLeak: LeakFigures(classes[1], leaked: 1).bitsOfOthers)),
             comparedTarget: "modprobe_path",
             exposed: [
                 EvaluationReport.Exposed(
