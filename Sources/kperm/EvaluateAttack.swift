@@ -82,32 +82,13 @@ struct EvaluateAttack: AsyncParsableCommand {
     @Option(help: "Plan and symbols of a permuted vmlinuz from its original.", completion: .file())
     var original: String?
 
-    @Option(help: ArgumentHelp("Guest memory.", valueName: "MiB"))
-    var memory = GuestOptions().memory
-
-    @Option(help: "Guest CPUs.")
-    var cpus = 1
-
-    @Option(help: "QEMU's CPU model (max).")
-    var cpu: String?
-
-    @Option(help: ArgumentHelp("More for the kernel's command line.", valueName: "words"))
-    var append = ""
-
-    @Option(help: ArgumentHelp("How long one boot may take.", valueName: "seconds"))
-    var timeout = GuestOptions().timeout
-
-    @Option(help: "The emulator (qemu-system-x86_64).", completion: .file())
-    var qemu: String?
+    @OptionGroup var guest: GuestArguments
 
     @Flag(help: "Print JSON.")
     var json = false
 
     func validate() throws {
         if boots < 1 { throw ValidationError("--boots takes a number from 1 on") }
-        if memory < 128 { throw ValidationError("--memory: a kernel needs 128 MiB at the least") }
-        if cpus < 1 { throw ValidationError("--cpus takes a number from 1 on") }
-        if timeout < 1 { throw ValidationError("--timeout takes a number of seconds from 1 on") }
         if kind != .leak, leaked != nil || leaksTarget {
             throw ValidationError("--leaked and --leaks-target go with --kind leak")
         }
@@ -118,17 +99,6 @@ struct EvaluateAttack: AsyncParsableCommand {
         if kind.aim != nil, target != nil {
             throw ValidationError("--kind \(kind.rawValue) names its target itself")
         }
-    }
-
-    private var options: GuestOptions {
-        var options = GuestOptions()
-        options.emulator = qemu
-        options.memory = memory
-        options.cpus = cpus
-        options.cpuModel = cpu
-        options.timeout = timeout
-        options.extraCommandLine = append
-        return options
     }
 
     func run() async throws {
@@ -158,7 +128,7 @@ struct EvaluateAttack: AsyncParsableCommand {
                     .apply(to: fresh, from: original, tool: kpermVersion)
             }
             let drawn = try attempt { () throws(RewriteError) in try PermutedImage.open(fresh) }
-            try await run.attack(.of(fresh, drawn, original), options)
+            try await run.attack(.of(fresh, drawn, original), guest.options)
         }
         try run.finish()
     }
@@ -204,7 +174,7 @@ struct EvaluateAttack: AsyncParsableCommand {
 
     private func run(_ planned: PlannedAttack, expectation: () throws -> GuestExpectation) async throws {
         var run = AttackRun(self, planned)
-        for _ in 0..<boots { try await run.attack(expectation(), options) }
+        for _ in 0..<boots { try await run.attack(expectation(), guest.options) }
         try run.finish()
     }
 }

@@ -20,7 +20,7 @@ struct EvaluateExposure: AsyncParsableCommand {
             words and as text; a line that names an address of the image and the place of its page; a seed.
 
             A column each says what a user and what root learns: closed (nothing there can be read), nothing, the frames of \
-            so many pages, the seed. "Where the image begins" is KASLR's secret, and does not help against a permutation. \
+            so many pages, the seed. "Where the image begins" is KASLR's secret (a vmlinux has none), and does not help against a permutation. \
             Root reads the kernel's memory by /proc/kcore, so root finds the table; lockdown=confidentiality closes it.
 
             Then the page tables are walked from outside: no page of text or read-only data may be writable or executable \
@@ -47,43 +47,13 @@ struct EvaluateExposure: AsyncParsableCommand {
     @Option(help: "Boot so many times.")
     var boots = 1
 
-    @Option(help: ArgumentHelp("Guest memory.", valueName: "MiB"))
-    var memory = GuestOptions().memory
-
-    @Option(help: "Guest CPUs.")
-    var cpus = 1
-
-    @Option(help: "QEMU's CPU model.")
-    var cpu: String?
-
-    @Option(help: ArgumentHelp("More for the kernel's command line.", valueName: "words"))
-    var append = ""
-
-    @Option(help: ArgumentHelp("How long one boot may take.", valueName: "seconds"))
-    var timeout = 300
-
-    @Option(help: "The emulator.", completion: .file())
-    var qemu: String?
+    @OptionGroup var guest: GuestArguments
 
     @Flag(help: "Print JSON.")
     var json = false
 
     func validate() throws {
         if boots < 1 { throw ValidationError("--boots takes a number from 1 on") }
-        if memory < 128 { throw ValidationError("--memory: a kernel needs 128 MiB at the least") }
-        if cpus < 1 { throw ValidationError("--cpus takes a number from 1 on") }
-        if timeout < 1 { throw ValidationError("--timeout takes a number of seconds from 1 on") }
-    }
-
-    private var options: GuestOptions {
-        var options = GuestOptions()
-        options.emulator = qemu
-        options.memory = memory
-        options.cpus = cpus
-        options.cpuModel = cpu
-        options.timeout = timeout
-        options.extraCommandLine = append
-        return options
     }
 
     func run() async throws {
@@ -113,7 +83,7 @@ struct EvaluateExposure: AsyncParsableCommand {
 
     /// The one that the stub takes: the last, if it is well-formed.
     private var seedOnCommandLine: [UInt8]? {
-        let words = append.split(separator: " ").prefix { $0 != "--" }
+        let words = guest.append.split(separator: " ").prefix { $0 != "--" }
         guard let word = words.last(where: { $0.hasPrefix("kperm.seed=") }) else { return nil }
         return try? Seed.parse(hexadecimal: word.dropFirst("kperm.seed=".count)).bytes
     }
@@ -129,7 +99,9 @@ struct EvaluateExposure: AsyncParsableCommand {
         for number in 1...boots {
             progress("boot \(number) of \(boots)")
             do {
-                let result = try await exposeGuest(expectation, seeds: seeds, options: options) { progress("  \($0)") }
+                let result = try await exposeGuest(expectation, seeds: seeds, options: guest.options) {
+                    progress("  \($0)")
+                }
                 report.add(result)
                 if !json { ExposureReport.print(result, number: number) }
             } catch {
