@@ -58,6 +58,18 @@ struct ExposureTests {
         }
     }
 
+    /// Where the file itself says where the image begins, a number that looks like it tells nobody anything.
+    @Test func beginningThatIsNoSecret() throws {
+        let table = try SyntheticOrder.table((0..<64).map { UInt32($0) }, physicalBase: 0x100_0000)
+        for isSecret in [true, false] {
+            let search = TableSearch(
+                table, linkedBase: VirtualAddress(0xffff_ffff_8100_0000), isBaseSecret: isSecret)
+            for text in ["1000000\n", "01000000-02000000 : Kernel code\n", "NUMBER(phys_base)=0\n"] {
+                #expect(search.look(at: Array(text.utf8)[...]).base == isSecret)
+            }
+        }
+    }
+
     @Test func streamThatIsNotWhole() throws {
         let whole = Self.stream(user: [("/a", 0, [1, 2, 3])], root: [("/b", 0, [10, 10])])
         #expect(try ExposedFiles(parsing: whole).files.map(\.path) == ["/a", "/b"])

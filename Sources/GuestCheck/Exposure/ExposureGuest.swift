@@ -20,6 +20,18 @@ public func exposeGuest(
     _ expectation: GuestExpectation, seeds: [[UInt8]] = [], options: GuestOptions = GuestOptions(),
     progress: (String) -> Void = { _ in }
 ) async throws(GuestError) -> ExposureResult {
+    try await exposeGuest(expectation, seeds: seeds, options: options, tampering: { _, _, _ in }, progress: progress)
+}
+
+/// A real-time kernel takes QEMU's serial port, when much goes through it, for broken: it sees interrupts that its thread
+/// has served already, and switches them off.
+private let quiet = "noirqdebug"
+
+/// - Parameter tampering: what becomes of the stopped guest's memory before its mappings are looked at, for tests of that.
+func exposeGuest(
+    _ expectation: GuestExpectation, seeds: [[UInt8]], options: GuestOptions,
+    tampering: (_ running: GuestExpectation, PageTables, borrowing GuestMemory) -> Void, progress: (String) -> Void
+) async throws(GuestError) -> ExposureResult {
     guard case .linux = expectation.userspace else { throw .exposure("\(expectation.kernelPath): not Linux") }
     let start = ContinuousClock.now
     let deadline = start + .seconds(options.timeout)
@@ -34,6 +46,7 @@ public func exposeGuest(
     var options = options
     options.isVictim = true
     options.secondSerialPort = stream
+    options.extraCommandLine = [quiet, options.extraCommandLine].filter { !$0.isEmpty }.joined(separator: " ")
     let arguments = Machine.arguments(options, expectation, directory: directory, console: console, ram: memory.path)
     var result = try await Guardian.with(directory: directory, command: [emulator] + arguments) {
         guardian throws(GuestError) in
@@ -63,7 +76,7 @@ public func exposeGuest(
             throw .exposure(failed.detail)
         }
         progress("searching")
-        return try expectation.exposure(in: stream, seeds, roots, memory)
+        return try expectation.exposure(in: stream, seeds, roots, memory, tampering)
     }
     result.seconds = (ContinuousClock.now - start) / .seconds(1)
     return result
@@ -71,7 +84,8 @@ public func exposeGuest(
 
 extension GuestExpectation {
     fileprivate func exposure(
-        in stream: String, _ seeds: [[UInt8]], _ roots: [PageTables], _ memory: borrowing GuestMemory
+        in stream: String, _ seeds: [[UInt8]], _ roots: [PageTables], _ memory: borrowing GuestMemory,
+        _ tampering: (GuestExpectation, PageTables, borrowing GuestMemory) -> Void
     ) throws(GuestError) -> ExposureResult {
         let running: GuestExpectation
         do throws(GuestError) {
@@ -87,7 +101,10 @@ extension GuestExpectation {
             throw .exposure("what the guest handed out is damaged: \(error)")
         }
         let tables = roots[0].kernelRoot(topLevel: running.topLevelPageTable, in: memory)
-        let search = TableSearch(running.table, linkedBase: table.virtualBase, seeds: seeds)
+        let isBaseSecret = if case .fixed = placement { false } else { true }
+        let search = TableSearch(
+            running.table, linkedBase: table.virtualBase, isBaseSecret: isBaseSecret, seeds: seeds)
+        tampering(running, tables, memory)
         return ExposureResult(
             movedPages: running.table.movedCount, interfaces: files.views(search),
             aliases: running.aliases(tables, memory), tablePlace: running.tablePlace(tables, memory),

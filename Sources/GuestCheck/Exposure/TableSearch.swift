@@ -19,6 +19,8 @@ struct TableSearch {
     private let count: UInt64
     /// Where the image was linked to lie: kernels name addresses there, too.
     let linkedBase: VirtualAddress
+    /// Whether the image begins in physical memory where no file says.
+    let isBaseSecret: Bool
     private let seeds: [[UInt8]]
     private let hexadecimalSeeds: [[UInt8]]
     /// What a table of differences has for a page that did not move.
@@ -29,9 +31,10 @@ struct TableSearch {
     private let granule: Int
 
     /// - Parameter seeds: 32 bytes each.
-    init(_ table: TranslationTable, linkedBase: VirtualAddress, seeds: [[UInt8]] = []) {
+    init(_ table: TranslationTable, linkedBase: VirtualAddress, isBaseSecret: Bool = true, seeds: [[UInt8]] = []) {
         self.table = table
         self.linkedBase = linkedBase
+        self.isBaseSecret = isBaseSecret
         self.seeds = seeds
         hexadecimalSeeds = seeds.map { Array(hexadecimalDigits($0).utf8) }
         count = UInt64(table.pageCount)

@@ -41,14 +41,16 @@ struct TextSearch {
 
     private let table: TranslationTable
     private let linkedBase: VirtualAddress
+    private let isBaseSecret: Bool
 
     init(_ search: TableSearch) {
         table = search.table
         linkedBase = search.linkedBase
+        isBaseSecret = search.isBaseSecret
     }
 
     func look(at text: RawSpan, _ revealed: inout Revealed) {
-        if text.offset(of: Self.physicalBaseWord, from: 0) != nil { revealed.base = true }
+        if isBaseSecret, text.offset(of: Self.physicalBaseWord, from: 0) != nil { revealed.base = true }
         var steps = [Step](repeating: Step(), count: Self.memory)
         var addresses: [Int] = []
         var frames: [Int] = []
@@ -67,7 +69,9 @@ struct TextSearch {
             var end = at
             while end < text.byteCount, Self.isWord(text.byte(at: end)) { end += 1 }
             if let number = Self.number(text, at..<end) {
-                if number.hexadecimal == table.physicalBase.rawValue, number.digits > 5 { revealed.base = true }
+                if isBaseSecret, number.hexadecimal == table.physicalBase.rawValue, number.digits > 5 {
+                    revealed.base = true
+                }
                 if let page = page(number) { addresses.append(page) }
                 frames += self.frames(number)
                 extend(&steps, number, &revealed)
