@@ -146,7 +146,8 @@ extension SecurityReport {
             .text(
                 "Bits that the first attempt on \(target.name)"
                     + (target.use.map { " (\($0))" } ?? "") + " faces. With KASLR the attacker knows neither where "
-                    + "the image begins nor the order; without, its position is his."),
+                    + "the image begins nor the order; without, its position is his. The bits of both do not add up: one "
+                    + "frame of memory may hold the page with the image in several places."),
             .table(
                 Document.Table(
                     caption:
@@ -175,7 +176,8 @@ extension SecurityReport {
 
     private func left(_ threat: Threat, _ target: EvaluationReport.Target) -> String {
         switch threat {
-        case .blindWrite: "pinned pages; guessing, and whatever a wrong guess destroys"
+        case .blindWrite:
+            "pinned pages and page tables, which need no guess; guessing, and whatever a wrong guess destroys"
         case .deviceWrite: "the same; a device that may read, too, is a reader"
         case .readWrite: "everything: contents tell pages apart, page tables and the table itself lie in memory"
         case .linearAlias: "guessing a frame, as above; the kernel's own mapping decides what may be written there"
@@ -251,7 +253,8 @@ extension SecurityReport {
                 "The guest says what it sees, is stopped, gets a few bytes written into its memory past its own mappings, "
                     + "and goes on; the attack has worked when userspace sees the effect. The attacker is given the "
                     + "physical base of the image, so that the permutation alone is measured. \(held) of "
-                    + "\(attacks.count) intervals hold their prediction; by chance one of twenty does not."),
+                    + "\(attacks.count) intervals hold their prediction; by chance one of twenty does not. No hit in so few "
+                    + "boots is what a chance of one in thousands predicts, and proves no more than the interval says."),
             .intervals(
                 IntervalFigure(
                     title: "Share of boots in which the attack worked",

@@ -11,7 +11,7 @@ public struct ClassFigures: Codable, Equatable, Sendable {
     public let name: String
     /// Pages of the class, those that stay included.
     public let pages: Int
-    /// Pages that can move.
+    /// Pages that can move: none where there is only one place.
     public let movable: Int
     /// Slots that may hold one page: a granule each.
     public let candidates: Int
@@ -38,7 +38,7 @@ public struct ClassFigures: Codable, Equatable, Sendable {
         let joint = slots.jointBits
         name = problem.classes[index].name
         pages = problem.classes[index].pageCount
-        movable = problem.movablePages(inClass: index)
+        movable = slots.slots.count > 1 ? problem.movablePages(inClass: index) : 0
         candidates = place.candidates
         glued = slots.gluedCount
         targetBits = place.bits.rounded6

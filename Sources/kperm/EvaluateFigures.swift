@@ -130,6 +130,10 @@ struct EvaluateFigures: ParsableCommand {
             report.gadgets = subject.gadgets()
         }
         if play {
+            guard report.classes.contains(where: { $0.candidates > 1 && !$0.isBound }) else {
+                throw CommandFailure.input(
+                    "\(image): --play: no class with exact figures has pages that can trade places")
+            }
             progress("\(image): playing")
             let seed = try playSeed()
             do {

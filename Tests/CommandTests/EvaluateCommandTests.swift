@@ -15,6 +15,7 @@ struct EvaluateCommandTests {
         ("sample --table text", "text: no translation table"),
         ("permuted-segments --granule 16K", "already permuted, by its own demands"),
         ("sample --seed 00", "--seed is for --play"),
+        ("sample --pin _text.._end --play", "sample: --play: no class with exact figures has pages"),
         ("randomness --pages 3", "--pages: 4 to 1048576"),
         ("randomness --from missing", "missing: cannot open"),
         ("randomness --from text --pages 64", "text: ends inside the order of 64 pages at byte 0"),

@@ -100,6 +100,13 @@ struct FiguresTests {
         #expect(small.physicalBits == 0)
     }
 
+    /// The one granule of a class cannot move, nor can its pages.
+    @Test func onlyPlace() throws {
+        let one = try problem(20, granule: .page64K).figures[0]
+        #expect(one.candidates == 1 && one.movable == 0 && one.targetBits == 0 && one.jointBits == 0)
+        #expect(try problem(32, granule: .page64K).figures[0].movable == 32)
+    }
+
     @Test func playedFiguresAgree() throws {
         let problem = try PermutationProblem(
             pageCount: 400,

@@ -71,6 +71,23 @@ struct UniformityTests {
         return tally
     }
 
+    /// All orders of four pages by turns: as even as nothing drawn is.
+    @Test func ordersInTurn() {
+        var tally = UniformityTally(pageCount: 4)
+        for number in 0..<24 * 1000 {
+            var (rest, left) = (number % 24, [UInt32](0..<4))
+            let order = (0..<4).map { place in
+                let at = rest % (4 - place)
+                rest /= 4 - place
+                return left.remove(at: at)
+            }
+            let isCounted = tally.add(order)
+            #expect(isCounted)
+        }
+        let test = tally.tests.first { $0.name == "all orders of 4 pages" }
+        #expect(test?.p == 1 && test?.passes == false)
+    }
+
     @Test(arguments: [4, 5, 17, 100])
     func fairOrdersPass(pages: Int) {
         let tests = tally(.fair, pages: pages, draws: 20_000).tests

@@ -57,6 +57,13 @@ func exposeGuest(
         try makePrivate(console)
         progress("starting QEMU")
         var machine = try await Machine(guardian, until: deadline)
+        do throws(Interruption) {
+            try await machine.debugger.greet(until: ContinuousClock.now + .seconds(60))
+        } catch .cancelled {
+            throw .cancelled
+        } catch {
+            throw .exposure("QEMU's debugger port does not do as it is asked: \(error)")
+        }
         progress("having the guest read")
         let roots: [PageTables]
         do throws(Interruption) {
