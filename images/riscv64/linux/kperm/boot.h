@@ -17,6 +17,7 @@
 #define stream_uniform kperm_stream_uniform
 #define draw kperm_draw
 #define parse_options kperm_parse_options
+#define hide_seeds kperm_hide_seeds
 #define decode_seed kperm_decode_seed
 
 extern u32 kperm_forward[CONFIG_KPERM_PAGES], kperm_inverse[CONFIG_KPERM_PAGES];
@@ -108,7 +109,8 @@ void stream_start(struct secrets *secrets, const void *domain, u32 domain_bytes)
 void chacha20_block(struct stream *stream);
 u32 stream_uniform(struct stream *stream, u32 below);
 const char *draw(struct machine *m);
-void parse_options(const char *line, u32 bytes, struct options *options);
+void parse_options(char *line, u32 bytes, struct options *options);
+void hide_seeds(char *line, u32 bytes);
 void decode_seed(const char *digits, u8 seed[32]);
 
 static inline void *at(const struct area *area, u32 offset)

@@ -186,6 +186,7 @@ void kperm_early(unsigned long dtb)
 	struct options options;
 	struct chosen chosen;
 	struct machine m;
+	char *line;
 
 	/* one by one: an initializer may become a constant, with addresses that only hold with the MMU on */
 	m.area = &area;
@@ -197,7 +198,8 @@ void kperm_early(unsigned long dtb)
 	if (d->mode == LINEAR)
 		return;
 	find_chosen((const u8 *)dtb, &chosen);
-	parse_options((const char *)chosen.bootargs.data, chosen.bootargs.bytes, &options);
+	line = (char *)chosen.bootargs.data;
+	parse_options(line, chosen.bootargs.bytes, &options);
 	list_classes(d);
 	if (options.off) {
 		d->state = SWITCHED_OFF;
@@ -216,6 +218,7 @@ void kperm_early(unsigned long dtb)
 	}
 	if (options.seed) {
 		decode_seed(options.seed, work.secrets.seed);
+		hide_seeds(line, chosen.bootargs.bytes);
 		d->sources = FROM_COMMAND_LINE;
 	} else {
 		d->sources = gather_seed(&chosen);
