@@ -19,6 +19,7 @@
 #define parse_options kperm_parse_options
 #define hide_seeds kperm_hide_seeds
 #define decode_seed kperm_decode_seed
+#define stop kperm_stop
 
 extern u32 kperm_forward[CONFIG_KPERM_PAGES], kperm_inverse[CONFIG_KPERM_PAGES];
 
@@ -92,7 +93,7 @@ struct options {
 
 /* A property of the device tree's /chosen. */
 struct property {
-	const u8 *data;
+	u8 *data;
 	u32 bytes;
 };
 
@@ -100,6 +101,7 @@ struct chosen {
 	struct property bootargs, rng_seed, kaslr_seed;
 };
 
+void __noreturn stop(const char *reason);
 void find_chosen(const u8 *tree, struct chosen *chosen);
 
 void blake2b_start(struct blake2b *hash, const u8 *key, u32 key_bytes);

@@ -7,11 +7,12 @@
  *     table.S          the descriptor and the tables
  *     early.c          at the start of setup_vm(): what is asked for, drawn, moved
  *     early-fdt.c      the command line and the seeds, from the device tree
+ *     early-stop.c     a word to the console, and no boot
  *     early-options.c  }
  *     early-random.c   } the boot stub's own, as on x86-64
  *     early-draw.c     }
  *     late.c           with the MMU on: ranges that were contiguous; the log line
- *     test.c           the self-test
+ *     test.c           the self-test, with cost.c and dma.c
  *
  * The flat Image begins with page 0; page i of the image is its bytes from
  * i * 4096, and lies at physical + i * 4096 if it does not move. When pages have
@@ -65,7 +66,10 @@ struct descriptor {
 	u64 physical;		/* 0x50 address of the image's start, 0 before */
 	u64 link;		/* 0x58 virtual address of the image's start, set by the linker */
 	u32 original;		/* 0x60 size of the file before the tool wrote to it; 0: it did not */
-	u8 reserved[20];
+	/* set at boot */
+	u32 draw_ticks;		/* 0x64 of the time counter, for drawing the order */
+	u32 move_ticks;		/* 0x68 and for moving the pages */
+	u8 reserved[12];
 };
 
 /* From the page of `start` to the page of `end`, `end` not included if it begins a page. */

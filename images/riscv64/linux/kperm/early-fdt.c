@@ -62,7 +62,7 @@ void find_chosen(const u8 *tree, struct chosen *chosen)
 					property = &chosen->kaslr_seed;
 			}
 			if (property) {
-				property->data = tree + next;
+				property->data = (u8 *)tree + next;
 				property->bytes = bytes;
 			}
 			next += (bytes + 3) & ~3u;

@@ -112,24 +112,42 @@ static void list_classes(const struct descriptor *d)
 	}
 }
 
-/* Gives the seed, and what it comes from. */
+static u64 ticks(void)
+{
+	u64 time;
+
+	asm volatile("csrr %0, time" : "=r"(time));
+	return time;
+}
+
+/* Whoever used a seed before has overwritten it with zeros. */
+static int is_seed(const struct property *seed, u32 least)
+{
+	u8 any = 0;
+
+	for (u32 i = 0; i < seed->bytes; i++)
+		any |= seed->data[i];
+	return seed->bytes >= least && any;
+}
+
+/* Gives the seed, and what it comes from. The kernel takes rng-seed out of the tree; kaslr-seed any user could read there. */
 static u32 gather_seed(const struct chosen *chosen)
 {
 	struct blake2b *hash = &work.secrets.hash;
 	u32 sources = FROM_TIME;
-	u64 time;
+	u64 time = ticks();
 
-	asm volatile("csrr %0, time" : "=r"(time));
 	blake2b_start(hash, 0, 0);
 	blake2b_add(hash, "kperm/1/seed", 12);
 	blake2b_add(hash, &time, sizeof(time));
 	blake2b_add(hash, chosen->rng_seed.data, chosen->rng_seed.bytes);
 	blake2b_add(hash, chosen->kaslr_seed.data, chosen->kaslr_seed.bytes);
 	blake2b_finish(hash, work.secrets.seed);
-	if (chosen->rng_seed.bytes >= 16)
+	if (is_seed(&chosen->rng_seed, 16))
 		sources |= FROM_RNG_SEED;
-	if (chosen->kaslr_seed.bytes)
+	if (is_seed(&chosen->kaslr_seed, 8))
 		sources |= FROM_KASLR_SEED;
+	wipe(chosen->kaslr_seed.data, chosen->kaslr_seed.bytes);
 	return sources;
 }
 
@@ -179,14 +197,40 @@ static void put_back(struct descriptor *d, struct machine *m)
 	d->moved = 0;
 }
 
+/* Draws and moves; gives the reason if it cannot, and then all pages are where they were. */
+static const char *permute(struct descriptor *d, struct machine *m, const struct chosen *chosen,
+			   const struct options *options)
+{
+	u64 started = ticks(), drawn;
+	const char *reason = options->malformed;
+
+	if (reason)
+		return reason;
+	d->sources = options->seed ? FROM_COMMAND_LINE : gather_seed(chosen);
+	reason = draw(m);
+	if (reason) {
+		wipe(kperm_forward, sizeof(kperm_forward));
+		wipe(kperm_inverse, sizeof(kperm_inverse));
+		return reason;
+	}
+	drawn = ticks();
+	move_pages(m);
+	numbers_to_differences(kperm_forward, area.pages);
+	numbers_to_differences(kperm_inverse, area.pages);
+	d->moved = area.moved;
+	d->draw_ticks = drawn - started;
+	d->move_ticks = ticks() - drawn;
+	return 0;
+}
+
 void kperm_early(unsigned long dtb);
 void kperm_early(unsigned long dtb)
 {
 	struct descriptor *d = &kperm_descriptor;
+	const char *reason = "this Image was not made to be: kperm permute makes one that is";
 	struct options options;
 	struct chosen chosen;
 	struct machine m;
-	char *line;
 
 	/* one by one: an initializer may become a constant, with addresses that only hold with the MMU on */
 	m.area = &area;
@@ -195,44 +239,30 @@ void kperm_early(unsigned long dtb)
 	m.inverse = kperm_inverse;
 	m.marks = marks;
 	d->physical = (u64)_start;
-	if (d->mode == LINEAR)
-		return;
 	find_chosen((const u8 *)dtb, &chosen);
-	line = (char *)chosen.bootargs.data;
-	parse_options(line, chosen.bootargs.bytes, &options);
+	parse_options((char *)chosen.bootargs.data, chosen.bootargs.bytes, &options);
+	if (d->mode == LINEAR) {
+		if (options.require)
+			stop(reason);
+		return;
+	}
 	list_classes(d);
+	if (options.seed && !options.malformed) {
+		decode_seed(options.seed, work.secrets.seed);
+		hide_seeds((char *)chosen.bootargs.data, chosen.bootargs.bytes);
+	}
 	if (options.off) {
 		d->state = SWITCHED_OFF;
 		if (d->mode == BAKED)
 			put_back(d, &m);
-		return;
-	}
-	if (d->mode == BAKED) {
+	} else if (d->mode == BAKED) {
 		d->sources = FROM_TOOL;
 		d->state = PERMUTED;
-		return;
-	}
-	if (options.malformed) {
-		d->state = REFUSED;
-		return;
-	}
-	if (options.seed) {
-		decode_seed(options.seed, work.secrets.seed);
-		hide_seeds(line, chosen.bootargs.bytes);
-		d->sources = FROM_COMMAND_LINE;
 	} else {
-		d->sources = gather_seed(&chosen);
-	}
-	if (draw(&m)) {
-		wipe(kperm_forward, sizeof(kperm_forward));
-		wipe(kperm_inverse, sizeof(kperm_inverse));
-		d->state = REFUSED;
-	} else {
-		move_pages(&m);
-		numbers_to_differences(kperm_forward, area.pages);
-		numbers_to_differences(kperm_inverse, area.pages);
-		d->moved = area.moved;
-		d->state = PERMUTED;
+		reason = permute(d, &m, &chosen, &options);
+		if (reason && options.require)
+			stop(reason);
+		d->state = reason ? REFUSED : PERMUTED;
 	}
 	wipe(&work, sizeof(work));
 	wipe(bounce, sizeof(bounce));

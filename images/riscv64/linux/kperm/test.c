@@ -3,22 +3,22 @@
 /*
  * The self-test, run whenever somebody reads kperm/test in debugfs: each page of the
  * image as the page tables map it, against the translation and its inverse, against
- * the bytes that the linear map shows there, and for its permissions; and what a
- * translation costs. Its last line says "passed" or "failed".
+ * the bytes that the linear map shows there, and for its permissions; cost.c and dma.c
+ * have their own parts. Its last line says "passed" or "failed". There is none of it
+ * without kperm_test on the kernel's command line.
  */
 
 #include <linux/debugfs.h>
 #include <linux/init.h>
-#include <linux/irqflags.h>
 #include <linux/mm.h>
-#include <linux/seq_file.h>
-#include <linux/vmalloc.h>
+#include <linux/uaccess.h>
 #include <asm/sections.h>
-#include "descriptor.h"
+#include "test.h"
 
 struct counts {
-	u32 pages, moved, unmapped, wrong, inverse_wrong, bytes_differ, both_write_and_run, alias_runs, text_alias_written;
-	u32 read_only_alias_written;
+	u32 pages, moved, text, unmapped, wrong, inverse_wrong, written_and_run;
+	/* of the linear map, where it shows the same frame */
+	u32 alias_wrong, bytes_differ, alias_runs, alias_written, alias_written_and_run, usercopy_wrong;
 };
 
 /* The entry that maps an address of the kernel and has a page's size; 0 if there is none. */
@@ -60,110 +60,62 @@ static void test_page(unsigned long address, struct counts *counts)
 	unsigned long alias_entry = mapping(alias);
 	bool init = address >= (unsigned long)__init_begin && address < (unsigned long)__init_end;
 	bool text = address >= (unsigned long)_stext && address < (unsigned long)_etext;
-	bool constant = address >= (unsigned long)__kperm_start && address < (unsigned long)_data;
 
 	counts->pages++;
 	counts->moved += physical != kperm_linear_pa(address);
+	counts->text += text;
 	if (!(entry & _PAGE_PRESENT)) {
 		counts->unmapped++;
 		return;
 	}
 	counts->wrong += pte_pfn(__pte(entry)) != physical >> PAGE_SHIFT;
 	counts->inverse_wrong += (unsigned long)kernel_mapping_pa_to_va(physical) != address;
-	counts->both_write_and_run += (entry & _PAGE_WRITE) && (entry & _PAGE_EXEC);
+	counts->written_and_run += (entry & _PAGE_WRITE) && (entry & _PAGE_EXEC);
+	counts->alias_wrong += !(alias_entry & _PAGE_PRESENT) || pte_pfn(__pte(alias_entry)) != physical >> PAGE_SHIFT;
+	counts->alias_written_and_run += (alias_entry & _PAGE_WRITE) && (alias_entry & _PAGE_EXEC);
+	/* copies to user space must tell the frames of text, and no others, also from just before */
+	counts->usercopy_wrong += kperm_overlaps_text_alias(alias, 1) != text || (text && !kperm_overlaps_text_alias(alias - 1, 2));
 	/* freed, its frame belongs to others: to a module's code, which may run in the linear map, too */
 	if (init)
 		return;
 	counts->alias_runs += !!(alias_entry & _PAGE_EXEC);
-	counts->text_alias_written += text && (alias_entry & _PAGE_WRITE);
-	counts->read_only_alias_written += constant && (alias_entry & _PAGE_WRITE);
+	counts->alias_written += !(entry & _PAGE_WRITE) && (alias_entry & _PAGE_WRITE);
 	counts->bytes_differ += !same_bytes((void *)address, (void *)alias);
 }
 
-enum way { FORMULA, TABLE, PAGE_TABLES };
-
-static __always_inline unsigned long translate(unsigned long address, enum way way)
+bool kperm_test_pages(struct seq_file *out)
 {
-	switch (way) {
-	case FORMULA:
-		return is_linear_mapping(address) ? linear_mapping_va_to_pa(address) : kperm_linear_pa(address);
-	case TABLE:
-		return __pa(address);
-	default:
-		return page_to_phys(vmalloc_to_page((void *)address)) + offset_in_page(address);
-	}
-}
+	unsigned long end = (unsigned long)_end, address;
+	struct counts counts = {};
 
-/* Instructions and nanoseconds for 1000 translations, the loop's included; only instructions that -icount counts are. */
-static __always_inline void measure(struct seq_file *out, const char *name, unsigned long address, enum way way)
-{
-	unsigned long flags, instructions, started, cycles, sum = 0;
-	int i;
-
-	local_irq_save(flags);
-	started = csr_read(CSR_TIME);
-	instructions = csr_read(CSR_INSTRET);
-	for (i = 0; i < 1000; i++) {
-		unsigned long hidden = address;
-
-		asm volatile("" : "+r"(hidden));
-		sum += translate(hidden, way);
-		asm volatile("" : "+r"(sum));
-	}
-	instructions = csr_read(CSR_INSTRET) - instructions;
-	cycles = csr_read(CSR_TIME) - started;
-	local_irq_restore(flags);
-	seq_printf(out, "cost: %s: %lu instructions, %lu ticks of the time counter for 1000\n", name, instructions, cycles);
-}
-
-static noinline void measure_nothing(struct seq_file *out)
-{
-	unsigned long flags, instructions, sum = 0;
-	int i;
-
-	local_irq_save(flags);
-	instructions = csr_read(CSR_INSTRET);
-	for (i = 0; i < 1000; i++) {
-		unsigned long hidden = (unsigned long)_start;
-
-		asm volatile("" : "+r"(hidden));
-		sum += hidden;
-		asm volatile("" : "+r"(sum));
-	}
-	instructions = csr_read(CSR_INSTRET) - instructions;
-	local_irq_restore(flags);
-	seq_printf(out, "cost: the loop alone: %lu instructions for 1000\n", instructions);
+	for (address = (unsigned long)_start; address < end; address += PAGE_SIZE)
+		test_page(address, &counts);
+	seq_printf(out, "test: paging mode Sv%lu\n", (unsigned long)(9 * (satp_mode >> 60) - 33));
+	seq_printf(out, "test: %u pages, %u moved; unmapped %u; table and page tables differ %u; inverse wrong %u; ",
+		   counts.pages, counts.moved, counts.unmapped, counts.wrong, counts.inverse_wrong);
+	seq_printf(out, "written and run %u\n", counts.written_and_run);
+	seq_printf(out, "test: in the linear map: not there %u, other bytes %u, runs %u, written and run %u, ",
+		   counts.alias_wrong, counts.bytes_differ, counts.alias_runs, counts.alias_written_and_run);
+	seq_printf(out, "written where the image is not %u; of %u pages of text and the others told wrong %u\n",
+		   counts.alias_written, counts.text, counts.usercopy_wrong);
+	return !(counts.unmapped || counts.wrong || counts.inverse_wrong || counts.written_and_run || counts.alias_wrong ||
+		 counts.bytes_differ || counts.alias_runs || counts.alias_written_and_run || counts.alias_written ||
+		 counts.usercopy_wrong);
 }
 
 static int show(struct seq_file *out, void *unused)
 {
-	unsigned long image = (unsigned long)_stext, end = (unsigned long)_end, address;
-	struct counts counts = {};
-	u32 failures;
+	bool good = kperm_test_pages(out);
 
-	for (address = (unsigned long)_start; address < end; address += PAGE_SIZE)
-		test_page(address, &counts);
-	failures = counts.unmapped + counts.wrong + counts.inverse_wrong + counts.bytes_differ + counts.both_write_and_run +
-		   counts.alias_runs + counts.text_alias_written + counts.read_only_alias_written;
-	seq_printf(out, "test: paging mode Sv%lu\n", (unsigned long)(9 * (satp_mode >> 60) - 33));
-	seq_printf(out, "test: %u pages, %u moved; unmapped %u; table and page tables differ %u; inverse wrong %u\n",
-		   counts.pages, counts.moved, counts.unmapped, counts.wrong, counts.inverse_wrong);
-	seq_printf(out, "test: bytes differ in the linear map %u; written and run %u; linear map runs %u; ", counts.bytes_differ,
-		   counts.both_write_and_run, counts.alias_runs);
-	seq_printf(out, "text written there %u, constants %u\n", counts.text_alias_written, counts.read_only_alias_written);
-	measure_nothing(out);
-	measure(out, "image address, formula", image, FORMULA);
-	measure(out, "image address, table", image, TABLE);
-	measure(out, "image address, page tables", image, PAGE_TABLES);
-	measure(out, "linear-map address, formula", (unsigned long)out->buf, FORMULA);
-	measure(out, "linear-map address, table", (unsigned long)out->buf, TABLE);
-	seq_printf(out, "test: %s\n", failures ? "failed" : "passed");
+	good &= kperm_test_costs(out);
+	good &= kperm_test_dma(out);
+	seq_printf(out, "test: %s\n", good ? "passed" : "failed");
 	return 0;
 }
 
 static int test_open(struct inode *inode, struct file *file)
 {
-	return single_open(file, show, NULL);
+	return single_open_size(file, show, NULL, 4 * PAGE_SIZE);
 }
 
 static const struct file_operations operations = {
@@ -174,9 +126,46 @@ static const struct file_operations operations = {
 	.release = single_release,
 };
 
+/*
+ * The image as the linear map shows it, copied to user space: what the kernel refuses for text, and ends the reader for.
+ * Pages of init memory belong to others by now.
+ */
+static ssize_t read_alias(struct file *file, char __user *to, size_t bytes, loff_t *position)
+{
+	char *address = _start + *position;
+
+	if (*position < 0 || address >= _end)
+		return 0;
+	if (address >= __init_begin && address < __init_end)
+		return -ENODATA;
+	bytes = min_t(size_t, bytes, PAGE_SIZE - offset_in_page(address));
+	return copy_to_user(to, lm_alias(address), bytes) ? -EFAULT : bytes;
+}
+
+static const struct file_operations alias_operations = {
+	.owner = THIS_MODULE,
+	.open = simple_open,
+	.read = read_alias,
+};
+
+static bool asked;
+
+static int __init ask(char *rest)
+{
+	asked = !*rest;
+	return asked;
+}
+__setup("kperm_test", ask);
+
 static int __init kperm_test(void)
 {
-	debugfs_create_file("test", 0400, debugfs_lookup("kperm", NULL), NULL, &operations);
+	struct dentry *directory = debugfs_lookup("kperm", NULL);
+
+	if (asked) {
+		debugfs_create_file("test", 0400, directory, NULL, &operations);
+		debugfs_create_file("alias", 0400, directory, NULL, &alias_operations);
+	}
+	dput(directory);
 	return 0;
 }
 late_initcall_sync(kperm_test);
