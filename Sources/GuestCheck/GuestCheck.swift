@@ -120,6 +120,7 @@ private func judge(
     var result = GuestResult()
     var goal = "the end of the boot stub"
     var answers = exercise.expected
+    var line: String?
     do throws(Interruption) {
         var look = UserspaceLook.known(expectation)
         switch expectation.placement {
@@ -137,6 +138,10 @@ private func judge(
             (look, status) = try await lookAtLiveTable(
                 expectation, derive, &machine, &memory, console, deadline, &result)
             if let status, answers.keys.contains("announced") { answers["announced"] = status }
+        case .described(let wanted):
+            goal = "the kernel's first function (\(expectation.stubEnd))"
+            progress("running to \(goal)")
+            (look, line) = try await lookAtDescribed(expectation, wanted, &machine, &memory, deadline, &result)
         case .searched(let derive):
             look = .searched(derive)
             try await machine.debugger.detach(until: deadline)
@@ -189,6 +194,7 @@ private func judge(
             name: "kernel-log", outcome: troubles.isEmpty ? .pass : .fail,
             detail: troubles.isEmpty ? "no line speaks of trouble" : "\(troubles.count) lines speak of trouble",
             examples: Array(troubles.prefix(20))))
+    if let line { result.checks.append(KernelLog.check(line, in: log)) }
     let reports = Exercise(parsing: log)
     result.checks += reports.judged(against: reports.isDone ? answers : [:])
     return result

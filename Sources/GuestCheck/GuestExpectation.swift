@@ -29,6 +29,9 @@ public enum PageKind: String, Codable, Sendable {
 public enum Userspace: Equatable, Sendable {
     /// Linux: an initramfs made by us. The release names the modules that fit (`6.1.0-56-cloud-amd64`).
     case linux(release: String?)
+    /// Linux of a machine that busybox is not for: with an initramfs of the caller's, whose first program prints the lines
+    /// and, as the command line has `kperm_hold`, waits after the last; nil for a program of ours that does nothing else.
+    case given(initramfs: String?)
     /// The kernel itself prints the lines; it gets no initramfs, no disk and no network.
     case selfChecking
 }
@@ -42,6 +45,9 @@ public enum GuestPlacement: Sendable {
     /// relocated; its placement does not matter. Where the kernel ended up unpermuted, the table is the identity at the
     /// bases found at userspace.
     case live(@Sendable (TranslationTable) -> GuestExpectation)
+    /// The kernel lies where it was linked to lie, and a descriptor in its memory says in which order. Of the
+    /// expectation's own table only the virtual base is used.
+    case described(DescribedOrder)
     /// A kernel without kperm that may lie anywhere: its bases are found at userspace in the page tables, and the
     /// closure makes the expectation for the identity there. There is no look before userspace.
     case searched(@Sendable (TranslationTable) -> GuestExpectation)
@@ -71,7 +77,7 @@ public struct GuestExpectation: Sendable {
     /// Where it is not `fixed`, only `kernelPath`, `userspace`, `expectsUnpermuted` and the count of `pages` are used
     /// of this expectation, and all else is the derived one's.
     public var placement: GuestPlacement
-    /// With `live`: the stub must report that it did not permute (`kperm=off` on the command line).
+    /// With `live` and `described`: the kernel must report that it did not permute (`kperm=off` on the command line).
     public var expectsUnpermuted: Bool
     /// What a kernel that is instrumented leaves in its memory: kept as `GuestResult.notes` when the exercise is over.
     public var notes: Range<VirtualAddress>?

@@ -86,6 +86,15 @@ import Glibc
         try image.finish()
     }
 
+    /// Writes the file system of a kernel that does nothing but run one program.
+    static func write(to path: String, onlyProgram program: [UInt8]) throws(GuestError) {
+        let image = try Initramfs(path: path)
+        try image.add("dev", S_IFDIR | 0o755)
+        try image.add("dev/console", S_IFCHR | 0o600, device: (5, 1))
+        try image.add("init", S_IFREG | 0o755, program)
+        try image.finish()
+    }
+
     /// Writes the file system of a kernel that starts `kernel` with an initramfs and a command line.
     static func write(
         to path: String, busybox: String, starting kernel: String, initramfs: String, commandLine: String

@@ -23,6 +23,17 @@ enum KernelLog {
     private static let crashBegins = Exercise.mark + "crashing"
     private static let crashEnds = "Linux version"
 
+    /// What the kernel tells its administrator of its order: the beginning of a line, which nothing but a time stamp
+    /// stands before.
+    static func check(_ beginning: String, in log: String) -> GuestResult.Check {
+        let found = log.split(whereSeparator: \.isNewline).compactMap { line in
+            line.firstRange(of: beginning).map { String(line[$0.lowerBound...]) }
+        }
+        return GuestResult.Check(
+            name: "announced", outcome: found.isEmpty || beginning.isEmpty ? .fail : .pass,
+            detail: found.first ?? "no line begins with '\(beginning)'")
+    }
+
     /// The lines that speak of trouble, in order.
     static func troubles(in log: String) -> [String] {
         func has(_ line: Substring, _ words: [String]) -> Bool { words.contains { line.firstRange(of: $0) != nil } }

@@ -82,6 +82,14 @@ struct Machine: ~Copyable {
         arguments += options.firmware.arguments(directory: directory)
         if options.isVictim {
             arguments += ["-initrd", initramfs(options, in: directory)]
+        } else if case .given = expectation.userspace {
+            arguments += [
+                "-initrd", initramfs(options, in: directory),
+                "-drive", "if=none,id=disk,format=raw,readonly=on,file=\(escaped(directory))/disk",
+                "-device", "virtio-blk-device,drive=disk",
+                "-object", "rng-random,id=random,filename=/dev/urandom", "-device", "virtio-rng-device,rng=random",
+                "-netdev", "user,id=net,restrict=on", "-device", "virtio-net-device,netdev=net",
+            ]
         } else if case .linux = expectation.userspace {
             let platform = options.watchesTransfers ? Transfers.deviceOptions : ""
             arguments += [
@@ -115,6 +123,7 @@ struct Machine: ~Copyable {
         var words = words
         if case .live = expectation.placement, !options.isVictim { words.append("kperm.wait") }
         if case .linux = expectation.userspace, options.exercise.crashes { words.append(CrashDump.reservation) }
+        if case .given = expectation.userspace { words.append("kperm_hold") }
         words += options.pagingMode?.words ?? []
         if !options.extraCommandLine.isEmpty { words.append(options.extraCommandLine) }
         return words.joined(separator: " ")

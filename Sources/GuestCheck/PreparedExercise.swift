@@ -21,6 +21,7 @@ struct PreparedExercise {
     static func make(
         _ userspace: Userspace, _ options: GuestOptions, in directory: String, crashKernel: String? = nil
     ) async throws(GuestError) -> PreparedExercise {
+        if case .given(let initramfs) = userspace { return try given(initramfs, options, in: directory) }
         guard case .linux(let release) = userspace else { return PreparedExercise() }
         let busybox = try staticBusybox(options)
         var exercise = PreparedExercise()
@@ -79,6 +80,24 @@ struct PreparedExercise {
             exercise.expected[name] = String(digest)
             if name == "virtio-blk", options.watchesTransfers { exercise.expected[Transfers.module] = String(digest) }
         }
+        return exercise
+    }
+
+    /// Links the caller's initramfs, or writes one of ours, and the disk that such a guest may read: each byte tells its
+    /// place.
+    private static func given(
+        _ initramfs: String?, _ options: GuestOptions, in directory: String
+    ) throws(GuestError) -> PreparedExercise {
+        var exercise = PreparedExercise()
+        if let initramfs {
+            try writeFile("\(directory)/initramfs", try readFile(initramfs))
+            exercise.expected["cpus"] = "\(options.cpus)"
+        } else {
+            try Initramfs.write(to: "\(directory)/initramfs", onlyProgram: IdleHelper.bytes)
+            exercise.reducedBecause = "no initramfs was given, whose program exercises the kernel"
+        }
+        let disk = (0..<1 << 20).map { UInt8(truncatingIfNeeded: (UInt32($0) &* 2_654_435_761) >> 24) }
+        try writeFile("\(directory)/disk", disk)
         return exercise
     }
 

@@ -26,6 +26,9 @@ struct Boot: AsyncParsableCommand {
 
             A vmlinuz boots with KASLR: its place, and the order that its boot stub drew, are found in the guest's memory.
 
+            A flat riscv64 Image is judged where its first function begins and in userspace; what it draws must be a \
+            permutation that its classes allow, and the one that a kperm.seed= given with --append draws.
+
             Modules must be of the kernel's own release: --modules DIR, else the system's, else the exercise is a \
             reduced one, and says so. Images that are not permuted boot, too: then every page must be in its own frame.
 
@@ -41,6 +44,7 @@ struct Boot: AsyncParsableCommand {
               kperm boot vmlinux.kperm --modules /lib/modules/6.1.0-50-cloud-amd64
               kperm boot vmlinux.kperm --repeat 20
               kperm boot vmlinuz.kperm --kexec vmlinuz
+              kperm boot Image.kperm --initramfs initramfs.cpio.gz --mode sv48
             """)
 
     @Argument(help: "A permuted image, or a stock one.", completion: .file())
@@ -51,6 +55,11 @@ struct Boot: AsyncParsableCommand {
 
     @Option(help: "Modules of the kernel's release.", completion: .directory)
     var modules: String?
+
+    @Option(
+        help: "For a flat riscv64 Image: a userspace that exercises the kernel (tools/build-riscv64 makes one).",
+        completion: .file())
+    var initramfs: String?
 
     @Option(help: ArgumentHelp("Guest memory (512; 1024 for the full exercise).", valueName: "MiB"))
     var memory: Int?
@@ -144,6 +153,10 @@ struct Boot: AsyncParsableCommand {
     }
 
     func run() async throws {
+        if try isFlat(image) { return try await runFlat() }
+        guard initramfs == nil else {
+            throw CommandFailure.input("\(image): not a flat Image: its initramfs is made for it (--initramfs)")
+        }
         if try isCompressed(image) { return try await runCompressed() }
         guard kexec == nil else {
             throw CommandFailure.input("\(image): not a vmlinuz: --kexec starts nothing else")
@@ -211,7 +224,7 @@ struct Boot: AsyncParsableCommand {
     }
 
     /// QEMU writes the log: never over the image, nor into what cannot be read back.
-    private func checkLog(_ image: borrowing MappedFile) throws {
+    func checkLog(_ image: borrowing MappedFile) throws {
         var target = stat()
         var source = stat()
         var stock = stat()
@@ -253,7 +266,7 @@ struct Boot: AsyncParsableCommand {
         }
     }
 
-    private func finish(_ results: [GuestResult]) throws {
+    func finish(_ results: [GuestResult]) throws {
         let failed = results.count { !$0.passed }
         if json {
             if `repeat` == nil, let only = results.first {

@@ -12,12 +12,8 @@ import SecureRandom
 
 /// Whether a file is a flat RISC-V Image.
 func isFlat(_ path: String) throws -> Bool {
-    do {
-        let file = try MappedFile.open(path)
-        return FlatImage.isFlat(file)
-    } catch {
-        throw CommandFailure.input("\(error)")
-    }
+    let file = try openInput(path)
+    return FlatImage.isFlat(file)
 }
 
 func openFlat(_ path: String) throws -> FlatImage {
@@ -138,7 +134,7 @@ extension Permute {
     }
 
     private func write(_ bytes: [UInt8], to output: String, from input: String, isSecret: Bool) throws {
-        let file = try wrapped { () throws(ImageError) in try MappedFile.open(input) }
+        let file = try openInput(input)
         try attempt { () throws(RewriteError) in
             try writeImage(bytes, to: output, notOver: file, isSecret: isSecret)
         }
@@ -160,17 +156,9 @@ extension Restore {
     func restoreFlat() throws {
         let permuted = try openFlat(out)
         let bytes = try attempt { () throws(RewriteError) in try permuted.restored() }
-        let file = try wrapped { () throws(ImageError) in try MappedFile.open(permuted.path) }
+        let file = try openInput(permuted.path)
         try attempt { [output] () throws(RewriteError) in
             try writeImage(bytes, to: output, notOver: file, isSecret: false)
         }
-    }
-}
-
-private func wrapped<T: ~Copyable>(_ work: () throws(ImageError) -> T) throws -> T {
-    do {
-        return try work()
-    } catch {
-        throw CommandFailure.input("\(error)")
     }
 }

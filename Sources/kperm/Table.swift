@@ -16,6 +16,9 @@ struct Table: ParsableCommand {
             Formats: json, bin (the table as it lies in the kernel's memory), c (a header), asm. The table is as \
             secret as the seed: a file written with -o is readable by its owner only.
 
+            The frames of a flat riscv64 Image are counted from where it is loaded, which the file does not say: \
+            --physical-base ADDRESS does; without it the physical addresses are distances from there.
+
             A vmlinuz permutes itself, and its table lies in the running kernel's memory only: --from-memory FILE \
             finds it in a guest's memory file, a raw memory dump or an uncompressed vmcore.
 
@@ -29,6 +32,9 @@ struct Table: ParsableCommand {
     @Option(help: "Find the table in a dump of a running kernel's memory.", completion: .file())
     var fromMemory: String?
 
+    @Option(help: ArgumentHelp("Where a flat riscv64 Image is loaded.", valueName: "address"))
+    var physicalBase: String?
+
     @Option(help: "The form: \(TableFormat.allCases.map(\.rawValue).joined(separator: ", ")).")
     var format: TableFormat = .json
 
@@ -36,6 +42,7 @@ struct Table: ParsableCommand {
     var output: String?
 
     func validate() throws {
+        if fromMemory != nil, physicalBase != nil { throw ValidationError("--from-memory tells it: no --physical-base") }
         if (out == nil) == (fromMemory == nil) { throw ValidationError("give a permuted image, or --from-memory FILE") }
     }
 
@@ -46,6 +53,7 @@ struct Table: ParsableCommand {
             try write(table.formatted(as: format), notOver: dump.file)
         } else if let out {
             if try isCompressed(out) { throw liveTableOnly(out) }
+            if let table = try flat(out) { return try write(table.formatted(as: format), notOver: openInput(out)) }
             let permuted = try attempt { () throws(RewriteError) in try PermutedImage.open(out) }
             try write(permuted.table.formatted(as: format), notOver: permuted.image.file)
         }

@@ -14,6 +14,9 @@ struct Translate: ParsableCommand {
             Prints each virtual address with the physical address behind it, a line each; with --reverse the other \
             way round. Addresses outside the image are an error: its table does not know them.
 
+            A flat riscv64 Image names nothing, and does not say where it is loaded: take addresses, and give that place \
+            with --physical-base, or physical addresses are distances from it.
+
               kperm translate vmlinux.kperm jiffies 0xffffffff81000000 linux_banner+8
               kperm translate vmlinux.kperm --reverse 0x1234000
             """)
@@ -27,6 +30,9 @@ struct Translate: ParsableCommand {
     @Flag(help: "The addresses are physical: print the virtual ones.")
     var reverse = false
 
+    @Option(help: ArgumentHelp("Where a flat riscv64 Image is loaded.", valueName: "address"))
+    var physicalBase: String?
+
     @Flag(help: "Print JSON.")
     var json = false
 
@@ -38,8 +44,13 @@ struct Translate: ParsableCommand {
 
     func run() throws {
         if try isCompressed(out) { throw liveTableOnly(out) }
+        if let lines = try flatLines() { return try show(lines) }
         let permuted = try attempt { [out] () throws(RewriteError) in try PermutedImage.open(out) }
         let lines = reverse ? try addresses.map { try fromPhysical($0, permuted) } : try fromVirtual(permuted)
+        try show(lines)
+    }
+
+    func show(_ lines: [Line]) throws {
         if json {
             try printJSON(lines)
         } else {
@@ -50,10 +61,14 @@ struct Translate: ParsableCommand {
     }
 
     private func fromPhysical(_ text: String, _ permuted: borrowing PermutedImage) throws -> Line {
+        try fromPhysical(text, permuted.table)
+    }
+
+    func fromPhysical(_ text: String, _ table: TranslationTable) throws -> Line {
         guard let number = parseNumber(text) else {
             throw CommandFailure.input("\(text): a physical address is a number")
         }
-        guard let virtual = permuted.table.virtualAddress(of: PhysicalAddress(number)) else {
+        guard let virtual = table.virtualAddress(of: PhysicalAddress(number)) else {
             throw CommandFailure.input("\(text): outside the image's frames")
         }
         return Line(input: text, virtual: virtual.description, physical: number.hex)

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 // The first program of a riscv64 guest, and the only one: exercises what a permuted kernel could get wrong (threads of
-// execution, the vDSO, function tracing, kprobes, modules, virtio-blk, virtio-net), one line each, and switches the machine off. With
-// kperm_test on the kernel's command line the kernel tests itself, too.
+// execution, the vDSO, function tracing, kprobes, modules, virtio-blk, virtio-net), one line each as `kperm boot` reads
+// them, and switches the machine off. Words on the kernel's command line ask for other than that: kperm_test for the
+// kernel's test of itself, kperm_full for every function traced, which takes minutes, kperm_quick for none; kperm_hold
+// leaves the machine to be looked at.
 
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -30,15 +32,19 @@
 
 static int failures;
 
+/* What is said begins with the name of the check, up to a colon. */
 static void say(int good, const char *format, ...)
 {
-	char text[400];
+	char text[400], *detail;
 	va_list arguments;
 
 	va_start(arguments, format);
 	vsnprintf(text, sizeof(text), format, arguments);
 	va_end(arguments);
-	printf("guest: %s: %s\n", good ? "ok" : "FAILED", text);
+	detail = strstr(text, ": ");
+	if (detail)
+		*detail = 0;
+	printf("kperm-exercise: %s %s %s\n", detail ? text : "guest", good ? "pass" : "fail", detail ? detail + 2 : text);
 	failures += !good;
 }
 
@@ -81,7 +87,7 @@ static void forks(void)
 			_exit(i & 127);
 		good += child > 0 && waitpid(child, &status, 0) == child && WEXITSTATUS(status) == (i & 127);
 	}
-	say(good == 200, "%d of 200 forks", good);
+	say(good == 200, "forks: %d of 200", good);
 }
 
 static void vdso(void)
@@ -93,17 +99,18 @@ static void vdso(void)
 	syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &kernel);
 	clock_gettime(CLOCK_MONOTONIC, &after);
 	say(image && !memcmp(image, "\177ELF", 4) && before.tv_sec <= kernel.tv_sec && kernel.tv_sec <= after.tv_sec,
-	    "the vDSO tells the kernel's time");
+	    "vdso: it tells the kernel's time");
 }
 
-static void tracing(void)
+static void tracing(const char *functions)
 {
 	mount("tracefs", "/sys/kernel/tracing", "tracefs", 0, 0);
-	int good = write_file("/sys/kernel/tracing/current_tracer", "function");
+	int good = write_file("/sys/kernel/tracing/set_ftrace_filter", functions) &&
+		   write_file("/sys/kernel/tracing/current_tracer", "function");
 
 	usleep(100000);
 	good &= write_file("/sys/kernel/tracing/current_tracer", "nop");
-	say(good, "every function traced, and no longer");
+	say(good, "ftrace: functions %s traced, and no longer", functions);
 	good = write_file("/sys/kernel/tracing/kprobe_events", "p:opened do_sys_openat2") &&
 	       write_file("/sys/kernel/tracing/events/kprobes/opened/enable", "1");
 	close(open("/proc/version", O_RDONLY));
@@ -116,7 +123,7 @@ static void tracing(void)
 		seen += strstr(line, "opened:") != 0;
 	if (trace)
 		fclose(trace);
-	say(good && seen, "a kprobe was hit %d times", seen);
+	say(good && seen, "kprobe: hit %d times", seen);
 }
 
 static void modules(void)
@@ -133,7 +140,7 @@ static void modules(void)
 			continue;
 		int good = !syscall(SYS_finit_module, file, "", 0);
 
-		say(good, "module %s: %s", names[i], good ? "loaded" : strerror(errno));
+		say(good, "module-%s: %s", names[i], good ? "loaded" : strerror(errno));
 		close(file);
 	}
 	unsigned char bytes[64] = {};
@@ -142,7 +149,7 @@ static void modules(void)
 
 	for (int i = 0; i < 64; i++)
 		filled += bytes[i] != 0;
-	say(got > 0 && filled, "%zd random bytes from virtio-rng", got);
+	say(got > 0 && filled, "virtio-rng: %zd random bytes", got);
 }
 
 static void disk(void)
@@ -254,7 +261,7 @@ static void usercopy(void)
 	int bytes = klogctl(3, log, sizeof(log) - 1);
 
 	say(refused && copied && !wrong && bytes > 0 && strstr(log, "linear kernel text"),
-	    "copies from the linear map: %d pages of text refused, %d others done, %d freed, %d wrong", refused, copied, freed,
+	    "usercopy: %d pages of text refused, %d others done, %d freed, %d wrong", refused, copied, freed,
 	    wrong);
 }
 
@@ -271,22 +278,22 @@ int main(void)
 	if (words && !fgets(line, sizeof(line), words))
 		line[0] = 0;
 	show_file("/sys/kernel/debug/kperm/status", "");
-	say(sysconf(_SC_NPROCESSORS_ONLN) > 0, "%ld processors", sysconf(_SC_NPROCESSORS_ONLN));
+	say(sysconf(_SC_NPROCESSORS_ONLN) > 0, "cpus: %ld", sysconf(_SC_NPROCESSORS_ONLN));
 	forks();
 	vdso();
 	if (!strstr(line, "kperm_quick"))
-		tracing();
+		tracing(strstr(line, "kperm_full") ? "*" : "vfs_*");
 	modules();
 	disk();
 	network();
 	if (strstr(line, "kperm_test")) {
-		say(show_file("/sys/kernel/debug/kperm/test", "test: passed"), "the kernel's test of itself");
+		say(show_file("/sys/kernel/debug/kperm/test", "test: passed"), "self-test: by its last line");
 		usercopy();
 	}
-	if (strstr(line, "kperm_hold"))
-		for (printf("guest: holding\n");;)
-			pause();
-	printf("guest: done, %d failures\n", failures);
+	say(!failures, "guest: %d failures", failures);
+	printf("kperm-exercise: done\n");
+	while (strstr(line, "kperm_hold"))
+		pause();
 	sync();
 	reboot(RB_POWER_OFF);
 	for (;;)

@@ -71,6 +71,11 @@ extension GuestExpectation {
                 throw .unfit("\(kernelPath): the kernel did not permute itself: \(area.state.name): \(area.status)")
             case .unclear(let problem): throw .unfit("\(kernelPath): \(problem)")
             }
+        case .described(let wanted):
+            guard let found = described(wanted, memory).expectation else {
+                throw .unfit("\(kernelPath): no descriptor of a running kernel can be believed")
+            }
+            return found
         case .searched(let derive):
             guard let base = KernelBase(in: roots, pageCount: pages.count, memory) else {
                 throw .unfit("\(kernelPath): no kernel in the page tables of any CPU")

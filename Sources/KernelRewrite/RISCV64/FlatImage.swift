@@ -9,6 +9,7 @@
 public import Addressing
 public import KernelImage
 public import PagePermutation
+public import SecureRandom
 
 /// A flat image, its descriptor read and checked.
 public struct FlatImage: Sendable {
@@ -36,8 +37,12 @@ public struct FlatImage: Sendable {
     public let classes: [PageClass]
     public let pins: [Pin]
     public let virtualBase: VirtualAddress
+    /// The first instruction that runs when the image is mapped and nothing else was done; nil where it is not said.
+    public let started: VirtualAddress?
     let forwardTable: Int
     let inverseTable: Int
+    /// What the kernel changes in its image, by kind: bytes from the start.
+    let changed: [(kind: String, bytes: Range<Int>)]
     /// Size of the file before a permutation was written to it, if one was.
     let originalBytes: Int
 
@@ -47,7 +52,9 @@ public struct FlatImage: Sendable {
         static let flags = 0x40
         static let moved = 0x44
         static let original = 0x60
-        static let end = 0x78
+        static let changed = 0x6c
+        static let started = 0x74
+        static let end = ImageDescriptor.byteCount
     }
     static let magic: [UInt8] = Array("kperm\0rv".utf8)
     static let crossClass: UInt32 = 1
@@ -72,7 +79,8 @@ public struct FlatImage: Sendable {
         return try FlatImage(path, unsafe file.bytes.withUnsafeBytes { unsafe [UInt8]($0) })
     }
 
-    init(_ path: String, _ bytes: [UInt8]) throws(RewriteError) {
+    /// - Throws: `RewriteError` as `open(_:)` does.
+    public init(_ path: String, _ bytes: [UInt8]) throws(RewriteError) {
         self.path = path
         self.bytes = bytes
         let found = stride(from: 0, to: bytes.count - Field.end, by: pageSize).filter {
@@ -140,6 +148,9 @@ public struct FlatImage: Sendable {
                 pages: $0.start / pageSize..<($0.end + 0xfff) / pageSize, reason: $0.text,
                 evidence: "the image's own list")
         }
+        changed = try records(Field.changed, 32).map { ($0.text, $0.start..<$0.end) }
+        let started = bytes.word(place + Field.started)
+        self.started = started > 0 && started < header ? virtualBase + UInt64(started) : nil
         let fixed = [descriptor, forwardTable, inverseTable].map { $0 / pageSize }
         for page in fixed where !pins.contains(where: { $0.pages.contains(page) }) {
             throw refuse("page \(page), which the kernel reads before pages have their order, is not pinned")
@@ -154,26 +165,27 @@ public struct FlatImage: Sendable {
         }
     }
 
+    /// The order that a seed gives its pages.
+    public func draw(from seed: borrowing Seed) throws(RewriteError) -> Permutation {
+        let problem = try problem(crossClass: isCrossClass)
+        return try wrapping({ RewriteError.unsupported(file: path, "\($0)") }) { () throws(SeedError) in
+            try Permutation.draw(problem, seed: seed)
+        }
+    }
+
     /// The order that the tables give, checked; of an image that is not baked, every page in its own frame.
     public func permutation() throws(RewriteError) -> Permutation {
-        var forward: [UInt32] = []
-        for page in 0..<capacity {
-            let difference = Int(Int32(truncatingIfNeeded: bytes.word(forwardTable + 4 * page)))
-            let frame = page + difference / pageSize
-            guard difference % pageSize == 0, frame >= 0, page < pageCount || difference == 0 else {
-                throw .table(file: path, .notABijection(page: page))
-            }
-            if page < pageCount { forward.append(UInt32(frame)) }
+        guard let says = ImageDescriptor(Array(bytes[descriptor...].prefix(ImageDescriptor.byteCount))) else {
+            throw .unsupported(file: path, "its descriptor does not hold together")
+        }
+        func table(_ start: Int) -> [UInt8] { Array(bytes[start..<start + 4 * capacity]) }
+        let forward = try wrapping({ RewriteError.table(file: path, $0) }) { () throws(TableError) in
+            try says.order(forward: table(forwardTable), inverse: table(inverseTable))
         }
         let problem = try problem(crossClass: isCrossClass)
-        let permutation = try wrapping(RewriteError.permutation) { () throws(PermutationError) in
+        return try wrapping(RewriteError.permutation) { () throws(PermutationError) in
             try Permutation(forward: forward, for: problem)
         }
-        for frame in 0..<pageCount {
-            let page = frame + Int(Int32(truncatingIfNeeded: bytes.word(inverseTable + 4 * frame))) / pageSize
-            guard page == permutation.inverse[frame] else { throw .table(file: path, .notABijection(page: frame)) }
-        }
-        return permutation
     }
 }
 

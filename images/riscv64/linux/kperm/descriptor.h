@@ -69,7 +69,10 @@ struct descriptor {
 	/* set at boot */
 	u32 draw_ticks;		/* 0x64 of the time counter, for drawing the order */
 	u32 move_ticks;		/* 0x68 and for moving the pages */
-	u8 reserved[12];
+	/* set by the linker */
+	u32 changed;		/* 0x6c offset: struct class_range [changed_count]: what the kernel itself changes */
+	u32 changed_count;	/* 0x70 */
+	u32 started;		/* 0x74 offset of start_kernel(): from there on the image is mapped */
 };
 
 /* From the page of `start` to the page of `end`, `end` not included if it begins a page. */
@@ -83,6 +86,15 @@ struct pin_range {
 	u32 start, end;
 };
 
+/*
+ * The names of what the kernel changes in its image, though it is text, or read-only later:
+ *
+ *     start    bytes that differ when start_kernel() begins
+ *     init     bytes that are written before they become read-only
+ *     patched  instructions that are exchanged while it runs
+ *     mcount   u64 []: addresses of functions, whose first nops are exchanged while it runs
+ *     jumps    struct jump_entry []: instructions that are exchanged while it runs
+ */
 extern struct descriptor kperm_descriptor;
 
 #endif

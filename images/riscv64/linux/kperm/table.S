@@ -7,6 +7,7 @@
 
 #include <linux/linkage.h>
 #include <asm/page.h>
+#include <asm/thread_info.h>
 
 	.section .kperm, "aw", @progbits
 	.balign	PAGE_SIZE
@@ -34,7 +35,10 @@ kperm_descriptor:
 	.dword	0			/* physical */
 	.dword	_start
 	.word	0			/* original */
-	.zero	20
+	.zero	8
+	.word	changed - _start
+	.word	(changed_end - changed) / 32
+	.word	start_kernel - _start
 kperm_descriptor_end:
 
 	.macro class name, start, end
@@ -69,6 +73,32 @@ pins:
 	pin	_data, __kperm_data_end, "page tables, and what setup_vm writes"
 pins_end:
 
+changed:
+	class	start, boot_cpu_hartid, boot_cpu_hartid + 8
+	class	start, init_thread_union, init_thread_union + THREAD_SIZE
+	class	start, __init_data_begin, __kperm_init_data_end
+	class	start, kperm_tables_end, __kperm_end
+	class	start, _data, __kperm_data_end
+	class	init, __start_ro_after_init, __end_ro_after_init
+	class	init, kperm_tables_end, __kperm_end
+#ifdef CONFIG_DYNAMIC_FTRACE
+	class	mcount, __start_mcount_loc, __stop_mcount_loc
+	class	patched, ftrace_call, ftrace_call + 8
+#ifdef CONFIG_DYNAMIC_FTRACE_WITH_REGS
+	class	patched, ftrace_regs_call, ftrace_regs_call + 8
+#endif
+#ifdef CONFIG_FUNCTION_GRAPH_TRACER
+	class	patched, ftrace_graph_call, ftrace_graph_call + 8
+#ifdef CONFIG_DYNAMIC_FTRACE_WITH_REGS
+	class	patched, ftrace_graph_regs_call, ftrace_graph_regs_call + 8
+#endif
+#endif
+#endif
+#ifdef CONFIG_JUMP_LABEL
+	class	jumps, __start___jump_table, __stop___jump_table
+#endif
+changed_end:
+
 	.balign	PAGE_SIZE
 	.globl	kperm_forward
 kperm_forward:
@@ -76,3 +106,4 @@ kperm_forward:
 	.globl	kperm_inverse
 kperm_inverse:
 	.zero	4 * CONFIG_KPERM_PAGES
+kperm_tables_end:
