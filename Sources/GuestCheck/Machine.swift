@@ -123,7 +123,8 @@ struct Machine: ~Copyable {
         var words = words
         if case .live = expectation.placement, !options.isVictim { words.append("kperm.wait") }
         if case .linux = expectation.userspace, options.exercise.crashes { words.append(CrashDump.reservation) }
-        if case .given = expectation.userspace { words.append("kperm_hold") }
+        // The order is told in the log, not everywhere else.
+        if case .given = expectation.userspace { words += ["kperm_hold", "loglevel=7"] }
         words += options.pagingMode?.words ?? []
         if !options.extraCommandLine.isEmpty { words.append(options.extraCommandLine) }
         return words.joined(separator: " ")

@@ -42,7 +42,9 @@ struct Table: ParsableCommand {
     var output: String?
 
     func validate() throws {
-        if fromMemory != nil, physicalBase != nil { throw ValidationError("--from-memory tells it: no --physical-base") }
+        if fromMemory != nil, physicalBase != nil {
+            throw ValidationError("--physical-base: a kernel's memory tells where it is loaded (--from-memory)")
+        }
         if (out == nil) == (fromMemory == nil) { throw ValidationError("give a permuted image, or --from-memory FILE") }
     }
 

@@ -168,8 +168,10 @@ public struct FlatImage: Sendable {
     /// The order that a seed gives its pages.
     public func draw(from seed: borrowing Seed) throws(RewriteError) -> Permutation {
         let problem = try problem(crossClass: isCrossClass)
-        return try wrapping({ RewriteError.unsupported(file: path, "\($0)") }) { () throws(SeedError) in
-            try Permutation.draw(problem, seed: seed)
+        do {
+            return try Permutation.draw(problem, seed: seed)
+        } catch {
+            throw .unsupported(file: path, "\(error)")
         }
     }
 
@@ -179,8 +181,11 @@ public struct FlatImage: Sendable {
             throw .unsupported(file: path, "its descriptor does not hold together")
         }
         func table(_ start: Int) -> [UInt8] { Array(bytes[start..<start + 4 * capacity]) }
-        let forward = try wrapping({ RewriteError.table(file: path, $0) }) { () throws(TableError) in
-            try says.order(forward: table(forwardTable), inverse: table(inverseTable))
+        let forward: [UInt32]
+        do {
+            forward = try says.order(forward: table(forwardTable), inverse: table(inverseTable))
+        } catch {
+            throw .table(file: path, error)
         }
         let problem = try problem(crossClass: isCrossClass)
         return try wrapping(RewriteError.permutation) { () throws(PermutationError) in

@@ -50,7 +50,7 @@ extension FlatImage {
         for (page, frame) in permutation.forward.enumerated() where frame != page && page * pageSize < bytes.count {
             let frame = Int(frame)
             guard (max(page, frame) + 1) * pageSize <= bytes.count else {
-                throw .unsupported(file: path, "damaged: cut off at \(bytes.count) bytes, before frame \(max(page, frame))")
+                throw .unsupported(file: path, "damaged: cut off at \(bytes.count) bytes, within its pages")
             }
             out.replaceSubrange(
                 bytesOf(page), with: bytes[bytesOf(frame)])
