@@ -84,7 +84,7 @@ struct FlatCommandTests {
         let wanted = try JSONDecoder().decode(Table.self, from: Data(file.output.utf8))
         #expect(seen.forward == wanted.forward && seen.inverse == wanted.inverse)
         #expect(seen.physicalBase == "0x80200000")
-        running.put(Int32(4096), at: FlatSample.forward + 4 * 3)
+        running.put(Int32(5), at: FlatSample.forward + 4 * 3)
         try place.write(running.bytes, to: "memory")
         let damaged = try await place.kperm("table", "--from-memory", "memory")
         #expect(damaged.status == 2 && damaged.error.contains("no translation table"))

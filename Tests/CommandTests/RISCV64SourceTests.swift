@@ -5,6 +5,7 @@
 // here is one of ours.
 
 import Foundation
+import Subprocess
 import Testing
 
 struct RISCV64SourceTests {
