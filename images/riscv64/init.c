@@ -190,7 +190,9 @@ static void network(void)
 	memcpy(ask.arp.arp_tpa, gateway, 4);
 	name.ifr_flags = IFF_UP | IFF_RUNNING;
 	int good = !ioctl(link, SIOCSIFFLAGS, &name) && !ioctl(link, SIOCGIFINDEX, &name);
-	struct sockaddr_ll end = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ARP), .sll_ifindex = name.ifr_ifindex };
+	struct sockaddr_ll end = {
+		.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ARP), .sll_ifindex = name.ifr_ifindex
+	};
 	int answered = 0;
 
 	good = good && !bind(link, (struct sockaddr *)&end, sizeof(end));

@@ -130,7 +130,7 @@ static int is_seed(const struct property *seed, u32 least)
 	return seed->bytes >= least && any;
 }
 
-/* Gives the seed, and what it comes from. The kernel takes rng-seed out of the tree; kaslr-seed any user could read there. */
+/* Gives the seed, and what it comes from. The kernel takes rng-seed out of the tree, not kaslr-seed. */
 static u32 gather_seed(const struct chosen *chosen)
 {
 	struct blake2b *hash = &work.secrets.hash;

@@ -74,7 +74,8 @@ static void test_page(unsigned long address, struct counts *counts)
 	counts->alias_wrong += !(alias_entry & _PAGE_PRESENT) || pte_pfn(__pte(alias_entry)) != physical >> PAGE_SHIFT;
 	counts->alias_written_and_run += (alias_entry & _PAGE_WRITE) && (alias_entry & _PAGE_EXEC);
 	/* copies to user space must tell the frames of text, and no others, also from just before */
-	counts->usercopy_wrong += kperm_overlaps_text_alias(alias, 1) != text || (text && !kperm_overlaps_text_alias(alias - 1, 2));
+	counts->usercopy_wrong += kperm_overlaps_text_alias(alias, 1) != text;
+	counts->usercopy_wrong += text && !kperm_overlaps_text_alias(alias - 1, 2);
 	/* freed, its frame belongs to others: to a module's code, which may run in the linear map, too */
 	if (init)
 		return;
@@ -127,7 +128,7 @@ static const struct file_operations operations = {
 };
 
 /*
- * The image as the linear map shows it, copied to user space: what the kernel refuses for text, and ends the reader for.
+ * The image as the linear map shows it, copied to user space: what the kernel refuses for text, and ends the reader.
  * Pages of init memory belong to others by now.
  */
 static ssize_t read_alias(struct file *file, char __user *to, size_t bytes, loff_t *position)
