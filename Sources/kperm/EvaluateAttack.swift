@@ -14,8 +14,8 @@ struct EvaluateAttack: AsyncParsableCommand {
         discussion: """
             Boots the image in QEMU so many times. Each time the guest says what it sees, is stopped, gets a few bytes \
             written into its physical memory past all of its mappings, and goes on: the attack has worked when userspace \
-            sees the effect. The attacker knows the public image and the physical base of the running kernel, so that \
-            only the permutation is measured. A vmlinuz must draw at every boot; of a permuted vmlinux each boot gets a \
+            sees the effect. The attacker knows the public image, the physical base of the running kernel and where its \
+            linear map begins, so that only the permutation is measured. A vmlinuz must draw at every boot; of a permuted vmlinux each boot gets a \
             fresh permutation. A stock kernel shows what an attack is worth without kperm.
 
             KIND is

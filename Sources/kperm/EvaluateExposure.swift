@@ -13,10 +13,10 @@ struct EvaluateExposure: AsyncParsableCommand {
         commandName: "exposure",
         abstract: "What a running kernel and its files tell of the permutation, and to whom.",
         discussion: """
-            Boots the image in QEMU and has the guest read all that it can, once as a user without any right and once as \
-            root: every file of /proc and /sys (debugfs and tracefs are mounted; of processes the reader itself, 1 and 2), \
+            Boots the image in QEMU and has the guest read files, once as a user without any right and once as \
+            root: every one of /proc and /sys (debugfs and tracefs are mounted; of processes the reader itself, 1 and 2), \
             the kernel's log, /dev/mem, /proc/kcore. What was read is searched for the table, which is found from outside, in \
-            every form: numbers of frames or pages, physical addresses, entries of page tables, differences of addresses, as \
+            these forms: numbers of frames or pages, physical addresses, entries of page tables, differences of addresses, as \
             words and as text; a line that names an address of the image and the place of its page; a seed.
 
             A column each says what a user and what root learns: closed (nothing there can be read), nothing, the frames of \
@@ -27,8 +27,8 @@ struct EvaluateExposure: AsyncParsableCommand {
             at any address but its own, in the linear map above all. A stock image shows the same of a kernel that did not \
             move. The image's own file must be its owner's alone if it holds an order or a seed.
 
-            This is about files. An attacker who runs code may learn places in other ways: by timing caches and translation \
-            buffers, say, which nothing here measures.
+            This is about files, and about these forms. An attacker who runs code may learn places in other ways: by timing \
+            caches and translation buffers, say, or by other system calls (ioctl, bpf, perf), none of which is tried here.
 
             A seed that was given is looked for in all of memory. The stub wipes its own copies; of a vmlinuz made with \
             --when build the compressed file may leave the seed in memory that is free, until that is used again.

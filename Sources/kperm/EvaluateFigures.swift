@@ -21,7 +21,14 @@ struct EvaluateFigures: ParsableCommand {
             with the same image and the same target.
 
             The attacker knows the public image, all pins, and where KASLR put the image, unless it says otherwise: \
-            the order alone is measured. Pages that stay are no candidates.
+            the order alone is measured. Pages that stay are no candidates. "with KASLR" is for somebody who does not know \
+            the image's position either; that is less than both together, for one frame of --memory may hold the page with \
+            the image in several places. The row of a kernel that is linked anew (KARL) needs an image that names its object \
+            files: the vmlinux of the debug package.
+
+            bits: log2 of the frames that may hold the page; min-entropy: what the best first guess faces; guesses: on \
+            average, none tried twice; fresh order: if every miss draws another one. >= stands before lower bounds, where \
+            pages are glued.
 
             --play checks the figures by attacks on orders that are really drawn. --table FILE takes the order of a \
             running kernel (kperm table --from-memory MEMORY --format bin). --gadgets counts the code that an attacker \
