@@ -201,6 +201,9 @@ private struct SiteFinder {
         var isHalf: Bool { constant == 1 << 31 }
     }
 
+    /// Of how many blocks a way to a sum may be led elsewhere.
+    private static let mostBlocks = 4
+
     private let unit: CodeUnit
     private let subject: AuditSubject
     /// Numbers of the blocks before each.
@@ -240,19 +243,19 @@ private struct SiteFinder {
                 for i in reads.indices where use.bases & 1 << UInt64(i) != 0 { found.append((i, use.use)) }
             }
         }
-        var bringers: [UInt64] = []
-        if !found.isEmpty {
-            let ends = unit.blocks.indices.map { flow.end(of: $0) }
-            bringers = ends.map { end in
-                reads.indices.reduce(0) { bits, i in
-                    let bit = UInt64(1) << UInt64(i)
-                    return end?.mayHold(base: bit) == true ? bits | bit : bits
-                }
+        // A few blocks on each way to a sum are enough.
+        var near = Set(found.compactMap { block(of: $0.use.number) })
+        for _ in 0..<Self.mostBlocks { near.formUnion(near.flatMap { before[$0] }) }
+        var bringers: [Int: UInt64] = [:]
+        for number in near {
+            guard let end = flow.end(of: number) else { continue }
+            for i in reads.indices where end.mayHold(base: 1 << UInt64(i)) {
+                bringers[number, default: 0] |= 1 << UInt64(i)
             }
         }
         for (read, seen) in found {
             var use = seen
-            use.bringers = Set(bringers.indices.filter { bringers[$0] & 1 << UInt64(read) != 0 })
+            use.bringers = Set(bringers.filter { $0.value & 1 << UInt64(read) != 0 }.keys)
             note(read, use)
         }
     }
@@ -501,7 +504,9 @@ private struct SiteFinder {
                 look(Array(run) + flagWriter(behind: run, from: use.number, in: block))
             } else if let jumping, leaves == false {
                 look(Array(jumping))
-            } else if let traces = traces(to: use, through: home, Array(block.range.prefix(through: use.number)), [home]) {
+            } else if let traces = traces(
+                to: use, through: home, Array(block.range.prefix(through: use.number)), [home])
+            {
                 let behind = flagWriter(behind: use.number..<use.number + 1, from: use.number, in: block)
                 for trace in traces { look(trace + behind, isTrace: true) }
             } else if let jumping {
@@ -520,10 +525,23 @@ private struct SiteFinder {
         let most = 6
         guard !unit.instructions[sum..<run.upperBound].writeFlags else { return [] }
         for end in run.upperBound..<max(run.upperBound, min(run.upperBound + most, block.range.upperBound - 1)) {
-            guard isPlain(end, in: block) else { return [] }
+            guard isPlain(end, in: block), !namesImage(unit.instructions[end]) else { return [] }
             if unit.instructions[sum...end].writeFlags { return Array(run.upperBound...end) }
         }
         return []
+    }
+
+    /// Whether an instruction holds an address of the image, which KASLR relocates.
+    private func namesImage(_ instruction: Instruction) -> Bool {
+        guard let map = subject.kernel?.map else { return false }
+        return instruction.operands.contains { operand in
+            switch operand {
+            case .immediate(let value): map.page(of: VirtualAddress(UInt64(bitPattern: value))) != nil
+            case .memory(let base, _, let displacement):
+                base != "rip" && map.page(of: VirtualAddress(UInt64(bitPattern: displacement))) != nil
+            case .register: false
+            }
+        }
     }
 
     /// Whether a copy of an instruction in the middle of a block can run elsewhere.
@@ -537,17 +555,20 @@ private struct SiteFinder {
     /// beginning.
     private func traces(to use: Use, through number: Int, _ tail: [Int], _ seen: Set<Int>) -> [[Int]]? {
         let block = unit.blocks[number]
-        guard tail.prefix(block.range.count).allSatisfy({
-            isPlain($0, in: block) || $0 + 1 == block.range.upperBound && $0 != use.number
-                && unit.instructions[$0].isNearJump && block.instead.isEmpty
-        }) else { return nil }
+        guard
+            tail.prefix(block.range.count).allSatisfy({
+                isPlain($0, in: block)
+                    || $0 + 1 == block.range.upperBound && $0 != use.number
+                        && unit.instructions[$0].isNearJump && block.instead.isEmpty
+            })
+        else { return nil }
         var ways: [[Int]] = []
         for previous in before[number] where use.bringers.contains(previous) {
             let from = unit.blocks[previous]
             let last = unit.instructions[from.range.upperBound - 1]
             let start = unit.instructions[block.range.lowerBound].address
             // What a table leads to cannot be led elsewhere.
-            guard !seen.contains(previous), seen.count < 4, from.instead.isEmpty,
+            guard !seen.contains(previous), seen.count < Self.mostBlocks, from.instead.isEmpty,
                 last.flow == .next && last.next == start && last.mnemonic != "call"
                     || last.isNearJump && (last.target == start) != (last.flow == .branch && last.next == start)
             else { return nil }

@@ -52,7 +52,9 @@ struct RewriteReport: Encodable {
 
     init(_ found: TranslationSites, _ rewriting: Rewriting) {
         var reasons: [VirtualAddress: String] = [:]
-        let proofs = Dictionary(found.sites.map { ($0.address, $0.proof) }) { first, _ in first }.compactMapValues { $0 }
+        let proofs = Dictionary(found.sites.map { ($0.address, $0.proof) }) { first, _ in first }.compactMapValues {
+            $0
+        }
         for site in found.sites where site.proof == nil { reasons[site.address] = site.whyNotRewritten }
         for place in found.skipped { reasons[place.address] = place.reason }
         for place in rewriting.left { reasons[place.address] = place.reason }

@@ -125,7 +125,10 @@ struct RewriterTests {
         ("movabs $1, %rcx; add %rdi, %rcx; mov phys_base(%rip), %rdx; lea 8(%rcx,%rdx), %r8d; test %ecx, %ecx; ret", 1),
         // START_KERNEL_MAP is taken off the offset, not the address.
         ("mov $0x80000000, %eax; add phys_base(%rip), %rax; add %rcx, %rax; shr $12, %rax; mov %rax, (%rsi); ret", 1),
-        ("mov $0x80000000, %ecx; mov phys_base(%rip), %rdx; lea (%rcx,%rdx), %rax; add %rax, %rdi; mov %rdi, %cr3; ret", 1),
+        (
+            "mov $0x80000000, %ecx; mov phys_base(%rip), %rdx; lea (%rcx,%rdx), %rax; add %rax, %rdi; mov %rdi, %cr3; ret",
+            1
+        ),
     ])
     func rewrittenCodeAddsTheDifference(body: String, places: Int) throws {
         var random = TestRandom()

@@ -3,6 +3,14 @@
 // Instructions that run elsewhere, where something is done besides: the first of
 // them become a jump to a copy of them, which jumps back behind them. What is done
 // besides differs, and is a payload.
+//
+// Where others come to an instruction, or right behind it, no jump fits there.
+// Then each way to it is led elsewhere at its beginning, and goes on with a copy
+// of the instruction, a trace; the instruction itself is left for the others:
+//
+//     1: mov phys_base(%rip), %rax     1: jmp 3f            3: mov phys_base(%rip), %rax
+//        jmp 2f                    ->     nop; jmp 2f           add %rdi, %rax, and what is done
+//     2: add %rdi, %rax                2: add %rdi, %rax        jmp back behind it
 
 import Addressing
 import Disassembly
@@ -190,7 +198,8 @@ struct Detour {
     func bound<Payload: DetourPayload>(_ payload: Payload.Type) -> Int {
         // An instruction may stand there twice, and a short jump become a long one.
         let copied = instructions.reduce(0) { $0 + $1.size } + looks.reduce(0) { $0 + size(at: $1.place) }
-        return looks.count * Payload.bytesPerLook + copied + (isTrace ? instructions.count + 1 : 2) * (ObservedSite.jumpBytes + 1)
+        return looks.count * Payload.bytesPerLook + copied + (isTrace ? instructions.count + 1 : 2)
+            * (ObservedSite.jumpBytes + 1)
     }
 
     private func size(at place: VirtualAddress) -> Int { instructions.first { $0.address == place }?.size ?? 0 }

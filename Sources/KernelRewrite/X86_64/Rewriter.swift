@@ -44,12 +44,15 @@ enum Rewriter {
         let tableBytes = LookupTable.byteCount(pages: analysis.map.pageCount)
         let room = try TextRoom.find(
             detours.reduce(tableBytes) { $0 + $1.bound(LookupPayload.self) }, analysis, image)
-        let patched = analysis.patchSites(in: image)
+        // What may take the place of other code runs there, and not where it stands.
+        let replacements = image.section(named: ".altinstr_replacement").map { [$0.address..<$0.end] } ?? []
+        let patched = (analysis.patchSites(in: image) + replacements).mergedRanges
         let code = code(detours, at: room.address, analysis.map, image, LookupTable.bytes(order), relocations) {
             $0.obstacle(analysis, patched, relocations)
         }
         return Rewriting(
-            code: code.leaving(crossed, "another jump is in the way of the one to the lookup"), table: room.address..<room.address + UInt64(tableBytes),
+            code: code.leaving(crossed, "another jump is in the way of the one to the lookup"),
+            table: room.address..<room.address + UInt64(tableBytes),
             changes: room.change(to: code.bytes, reason, image).byPage + code.led.map(\.lead)
                 + (relocations?.changes(moving: code.relocated) ?? []))
     }
