@@ -172,7 +172,9 @@ struct Detour {
         _ words: [VirtualAddress], _ range: Range<VirtualAddress>, _ relocations: KASLRRelocations?
     ) -> Bool {
         guard !isTrace || range.upperBound <= head.upperBound else { return false }
-        return words.allSatisfy { range.contains($0) && $0 + 4 <= range.upperBound && relocations?.entry(of: $0) != nil }
+        return words.allSatisfy {
+            range.contains($0) && $0 + 4 <= range.upperBound && relocations?.entry(of: $0) != nil
+        }
     }
 
     /// Where words that KASLR relocates are in the code; nil when that cannot be told.

@@ -50,7 +50,8 @@ enum Instrument {
     ) -> [UInt8] {
         var payload = NotePayload(entry: place + UInt64(RecordCode.entry))
         let code = DetourCode(
-            detours, behind: RecordCode.bytes, at: place, &payload, map, image, relocations, reason: reason, unless: obstacle)
+            detours, behind: RecordCode.bytes, at: place, &payload, map, image, relocations, reason: reason,
+            unless: obstacle)
         plan.changes += code.led.map(\.lead)
         plan.notes = payload.notes
         plan.changes += relocations?.changes(moving: code.relocated) ?? []
