@@ -12,12 +12,26 @@ struct Debugger: ~Copyable {
     init(_ channel: consuming Channel) { self.channel = channel }
 
     /// Runs the guest from its halt at the start until it is about to execute `address`.
-    mutating func run(to address: VirtualAddress, until deadline: ContinuousClock.Instant) async throws(Interruption) {
+    ///
+    /// - Parameter isHalted: asked every second whether it will never come there.
+    mutating func run(
+        to address: VirtualAddress, until deadline: ContinuousClock.Instant, isHalted: () -> Bool = { false }
+    ) async throws(Interruption) {
         let place = "1,\(String(address.rawValue, radix: 16)),1"
         try await demandOK("Z" + place, until: deadline)
         try send("c")
-        let reply = try await receive(until: deadline)
-        guard reply.hasPrefix("T05") || reply.hasPrefix("S05") else { throw .malformed(reply) }
+        var arrived: String?
+        while arrived == nil {
+            do throws(Interruption) {
+                arrived = try await receive(until: min(deadline, .now + .seconds(1)))
+            } catch {
+                guard error == .timedOut, ContinuousClock.now < deadline else { throw error }
+                if isHalted() { throw .halted }
+            }
+        }
+        guard let reply = arrived, reply.hasPrefix("T05") || reply.hasPrefix("S05") else {
+            throw .malformed(arrived ?? "")
+        }
         try await demandOK("z" + place, until: deadline)
     }
 

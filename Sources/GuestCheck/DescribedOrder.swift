@@ -116,9 +116,11 @@ extension GuestExpectation {
 /// - Returns: what to go by later, and how a line of the log must begin.
 func lookAtDescribed(
     _ expectation: GuestExpectation, _ wanted: DescribedOrder, _ machine: inout Machine, _ memory: inout GuestMemory,
-    _ deadline: ContinuousClock.Instant, _ result: inout GuestResult
+    _ console: String, _ deadline: ContinuousClock.Instant, _ result: inout GuestResult
 ) async throws(Interruption) -> (look: UserspaceLook, line: String) {
-    try await machine.debugger.run(to: expectation.stubEnd, until: deadline)
+    try await machine.debugger.run(to: expectation.stubEnd, until: deadline) {
+        read(console).firstRange(of: KernelLog.halted) != nil
+    }
     let tables = try await machine.survey(&memory, until: deadline)[0]
     let (described, line, checks) = expectation.described(wanted, memory)
     result.checks += checks

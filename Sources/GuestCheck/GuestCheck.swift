@@ -141,7 +141,8 @@ private func judge(
         case .described(let wanted):
             goal = "the kernel's first function (\(expectation.stubEnd))"
             progress("running to \(goal)")
-            (look, line) = try await lookAtDescribed(expectation, wanted, &machine, &memory, deadline, &result)
+            (look, line) = try await lookAtDescribed(
+                expectation, wanted, &machine, &memory, console, deadline, &result)
         case .searched(let derive):
             look = .searched(derive)
             try await machine.debugger.detach(until: deadline)

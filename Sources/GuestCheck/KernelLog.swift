@@ -23,6 +23,9 @@ enum KernelLog {
     private static let crashBegins = Exercise.mark + "crashing"
     private static let crashEnds = "Linux version"
 
+    /// How the line begins that a kernel leaves which will not boot.
+    static let halted = "kperm: halted"
+
     /// What the kernel tells its administrator of its order: the beginning of a line, which nothing but a time stamp
     /// stands before.
     static func check(_ beginning: String, in log: String) -> GuestResult.Check {
