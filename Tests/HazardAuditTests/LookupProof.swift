@@ -92,6 +92,12 @@ struct LookupProof {
                     if try check(led, given, &random)[look.place] == address { break }
                 }
             }
+            // Whatever else leads there.
+            for _ in 0..<400 where !moved.contains(look.place) {
+                let address = addresses(&random)[4]
+                let some = [0, 1, 1 << 31, .max, address, address &+ Self.startKernelMap]
+                _ = try check(led, GeneralRegister.all.map { _ in some.randomElement(using: &random) ?? 0 }, &random)
+            }
         }
     }
 
@@ -101,10 +107,11 @@ struct LookupProof {
     ) throws -> [VirtualAddress: UInt64] {
         runs += 1
         let flags = UInt64.random(in: .min ... .max, using: &random) & Self.flags & ~0x400 | 0x202
+        let stack = Self.stack + 16 * UInt64.random(in: 0..<64, using: &random)
         for processor in [original, rewritten] {
             try processor.forget()
             for register in GeneralRegister.all { processor[register] = given[register.number] }
-            processor[.rsp] = Self.stack
+            processor[.rsp] = stack
             processor.flags = flags
         }
         var translated: [VirtualAddress: UInt64] = [:]
