@@ -105,9 +105,9 @@ struct Detour {
                 crossed.append(site)
                 continue
             }
-            // What lies under a jump cannot be gone on with.
+            // What lies under a jump cannot be gone on with, nor what only a copy does whole.
             if traces.contains(where: { $0.head.overlaps(trace.head) || trace.head.isCut(at: $0.end) })
-                || (rest + traces).contains(where: { $0.head.isCut(at: trace.end) })
+                || (rest.map { $0.start..<$0.end } + traces.map(\.head)).contains(where: { $0.isCut(at: trace.end) })
             {
                 crossed.append(site)
             } else {
