@@ -61,7 +61,8 @@ extension Boot {
             throw CommandFailure.input(
                 "\(path): does not say where its first function lies: build it anew with tools/build-riscv64")
         }
-        let words = append.split(separator: " ")
+        // What follows "--" is for init.
+        let words = append.split(separator: " ").prefix { $0 != "--" }
         let isOff = words.last { $0 == "kperm=off" || $0 == "kperm=require" } == "kperm=off"
         let own = try attempt { () throws(RewriteError) in try flat.permutation() }
         let identity = Permutation(identity: flat.pageCount)
