@@ -102,8 +102,9 @@ struct TableSearchTests {
         // Neighbours that stayed neighbours prove nothing, and end a row.
         #expect(revealed.pages.count > moved.count * 8 / 10, TestRandom.comment("\(revealed.pages.count)"))
         #expect(!revealed.seed)
+        // Two orders agree at one page on average (Poisson): at four once in fifty, at sixteen never.
         let other = try Self.table(&random)
-        #expect(Self.search(other).look(at: bytes[...]).pages.count < 4, TestRandom.comment("another's"))
+        #expect(Self.search(other).look(at: bytes[...]).pages.count < 16, TestRandom.comment("another's"))
     }
 
     @Test func oneNamedPage() throws {
