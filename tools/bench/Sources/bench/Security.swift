@@ -23,16 +23,16 @@ func evaluating() throws -> [Finding] {
         glue: stride(from: 6010, to: 10_000, by: 970).map { Glue(pages: $0..<$0 + 4, reason: "bench") })
     let order = try Permutation.draw(problem, seed: try Seed.random()).forward
     let contents: [Int?] = (0..<pages).map { $0 % 7 == 0 ? nil : $0 % 5000 }
+    let figures = problem.figures
     let exact = try (0..<15).map { _ in
         try seconds {
             _ = try (problem.figures, problem.demands(), problem.structure(of: order))
             _ = problem.fingerprints(contents: contents)
-            for leaked in 0..<64 { _ = LeakFigures(candidates: 6000, leaked: leaked) }
+            for leaked in 0..<64 { _ = LeakFigures(figures[0], leaked: leaked) }
         } * 1000
     }
     let guesses = 100_000_000
     let play = PlayLength(draws: 100, guesses: guesses / 2)
-    let figures = problem.figures
     let played = try (0..<3).map { _ in
         try seconds { _ = try problem.play(figures, play, seed: try Seed.random()) }
     }
