@@ -43,7 +43,9 @@ let package = Package(
         .target(name: "CBenchmark"),
         .target(name: "Addressing", swiftSettings: settings),
         .target(name: "AddressSpaces", swiftSettings: settings),
-        .target(name: "KernelImage", dependencies: ["CELF", "CDW", "CCodecs", "Addressing"], swiftSettings: settings),
+        .target(
+            name: "KernelImage", dependencies: ["CELF", "CDW", "CCodecs", "CLinux", "Addressing"],
+            swiftSettings: settings),
         .target(name: "SecureRandom", dependencies: ["CSodium"], swiftSettings: settings),
         .target(name: "Disassembly", dependencies: ["Addressing", "CCapstone"], swiftSettings: settings),
         .target(name: "PagePermutation", dependencies: ["Addressing", "SecureRandom"], swiftSettings: settings),

@@ -9,9 +9,14 @@ import CArchive
 import FoundationEssentials
 
 /// One module as the guest gets it: no longer compressed.
-struct KernelModule: Equatable {
+public struct KernelModule: Equatable {
     var name: String
     var bytes: [UInt8]
+
+    public init(name: String, bytes: [UInt8]) {
+        self.name = name
+        self.bytes = bytes
+    }
 
     /// `depends=` and `vermagic=` of the module's `.modinfo`: strings that end in a zero byte.
     func information(_ key: String) -> String? {
@@ -28,7 +33,8 @@ struct KernelModule: Equatable {
         guard let pre = words.firstIndex(of: "pre:") else { return [] }
         return words[(pre + 1)...].prefix { $0.last != ":" }.map { String($0).replacing("-", with: "_") }
     }
-    var release: String? { information("vermagic")?.split(separator: " ").first.map(String.init) }
+    /// Of the kernel it was made for, as `uname -r` prints it.
+    public var release: String? { information("vermagic")?.split(separator: " ").first.map(String.init) }
 }
 
 enum KernelModules {

@@ -26,7 +26,7 @@ struct CodeReader: ~Copyable, FunctionReader {
     init(_ subject: AuditSubject) {
         self.subject = subject
         edges = CodeEdges(subject)
-        for patch in AlternativeTable.x86.lazy.map({ $0.patches(subject) }).first(where: { !$0.isEmpty }) ?? [] {
+        for patch in AlternativeTable.patches(ofX86: subject) {
             let original = patch.original
             if original.isEmpty { continue }
             if patch.replacement.isEmpty {
@@ -115,9 +115,13 @@ extension Instruction {
 
 extension AlternativeTable {
     /// `struct alt_instr`, arch/x86/include/asm/alternative.h of Linux: since 6.3, since 5.13, before.
-    fileprivate static let x86 = [
+    private static let x86 = [
         AlternativeTable(section: ".altinstructions", entry: 14, originalSize: (12, 1), replacementSize: (13, 1)),
         AlternativeTable(section: ".altinstructions", entry: 12, originalSize: (10, 1), replacementSize: (11, 1)),
         AlternativeTable(section: ".altinstructions", entry: 13, originalSize: (10, 1), replacementSize: (11, 1)),
     ]
+
+    static func patches(ofX86 subject: AuditSubject) -> [Patch] {
+        x86.lazy.map { $0.patches(subject) }.first { !$0.isEmpty } ?? []
+    }
 }

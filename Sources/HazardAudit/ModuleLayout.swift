@@ -6,7 +6,7 @@
 // kernel. Where a real loader packs sections closer, offsets in pages differ;
 // this layout is the one that the section's own alignment promises.
 
-import Addressing
+public import Addressing
 public import KernelImage
 public import KernelRewrite
 
@@ -70,6 +70,24 @@ extension AuditSubject {
     }
 }
 
+extension AuditSubject {
+    /// What a module's sections hold, for those who change its code.
+    public var laidOut: LaidOutModule {
+        var bytes: [Int: [UInt8]] = [:]
+        for (number, address) in placement { bytes[number] = section(at: address)?.bytes }
+        // What may take the place of other code runs there, and not where it stands.
+        let replacements = sections.filter { $0.name == ".altinstr_replacement" }.map(\.range)
+        return LaidOutModule(
+            addresses: placement, bytes: bytes,
+            patched: AlternativeTable.patches(ofX86: self).map(\.original) + replacements)
+    }
+
+    /// The name of the function that holds an address.
+    public func functionName(at address: VirtualAddress) -> String {
+        index.function(at: address).map { name(of: $0) } ?? "code"
+    }
+}
+
 /// Sections and symbols while they get their addresses.
 private struct ModuleLayout {
     var sections: [(number: Int, section: Section)] = []
@@ -104,6 +122,9 @@ private struct ModuleLayout {
     }
 
     mutating func place(_ all: [Symbol], _ names: [String]) {
+        // What is undefined lies at the same place in a module with a little more code.
+        let room: UInt64 = 1 << 22
+        end = VirtualAddress((end.rawValue + room) & ~(room - 1))
         for symbol in all {
             switch symbol.section {
             case 0 where symbol.index > 0:

@@ -236,7 +236,8 @@ struct SiteFinder {
             address: address, place: subject.describe(address), instruction: instruction?.text ?? "", kind: kind,
             translated: translated, consumers: real.map { unit.instructions[$0.number].address },
             result: real.first.map(destination) ?? "", remark: remark,
-            constants: named, isPinned: kind == .constant ? named.allSatisfy(subject.stays) : nil,
+            constants: named,
+            isPinned: kind == .constant && subject.kernel != nil ? named.allSatisfy(subject.stays) : nil,
             observed: try? looks.get(), whyNotObserved: looks.problem ?? (kind == .notUnderstood ? remark : nil),
             rewritten: try? lookups.get(), whyNotRewritten: lookups.problem, proof: proof)
     }
@@ -277,16 +278,24 @@ struct SiteFinder {
 
     /// The image's addresses when every use translates a known one.
     func constants(_ uses: [Use]) -> [VirtualAddress]? {
-        guard let map = subject.kernel?.map else { return nil }
         var found: [VirtualAddress] = []
         for use in uses {
-            guard let constant = use.constant, constant >= map.physicalBase.rawValue,
-                constant <= map.physicalRange.upperBound.rawValue
-            else { return nil }
-            let address = map.virtualBase + (constant - map.physicalBase.rawValue)
+            guard let constant = use.constant, let address = address(constant) else { return nil }
             if !found.contains(address) { found.append(address) }
         }
         return found
+    }
+
+    /// The address less START_KERNEL_MAP that a number is, of the image, or of what a module names.
+    private func address(_ constant: UInt64) -> VirtualAddress? {
+        guard let map = subject.kernel?.map else {
+            let address = VirtualAddress(constant &+ 0xffff_ffff_8000_0000)
+            return subject.index.covering(address).isEmpty ? nil : address
+        }
+        guard constant >= map.physicalBase.rawValue, constant <= map.physicalRange.upperBound.rawValue else {
+            return nil
+        }
+        return map.virtualBase + (constant - map.physicalBase.rawValue)
     }
 
     /// Where the sum goes: the first instruction behind that does more than shift it.

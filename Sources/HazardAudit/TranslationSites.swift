@@ -43,7 +43,7 @@ public struct TranslationSite: Sendable {
     public let remark: String
     /// The addresses that are translated, where they are known.
     public let constants: [VirtualAddress]
-    /// For constants: whether all they name stays in its place.
+    /// For constants of a kernel: whether all they name stays in its place.
     public let isPinned: Bool?
     /// How a kernel can note what it translates here; nil where nothing is translated that is not known anyway, and
     /// where `whyNotObserved` says why it cannot.

@@ -19,6 +19,7 @@ public struct Rewriting: Sendable {
     }
 
     let code: DetourCode
+    public let lookups: KernelLookups
     /// Where the table lies, as linked.
     public let table: Range<VirtualAddress>
     let changes: [Change]

@@ -69,8 +69,8 @@ struct AuditReport: Encodable {
         showsObjects: Bool
     ) throws(RewriteError) {
         file = subject.file
-        let found = subject.kernel == nil ? nil : TranslationSites(subject)
-        sites = found.map { SiteReport($0, showsAll: showsSites) }
+        let found = TranslationSites(subject)
+        sites = SiteReport(found, showsAll: showsSites)
         let objects = CrossingObject.all(in: subject)
         let reading = options.reading ?? (subject.kernel == nil ? .module : .image)
         let all = DataFlows(subject, as: reading)
@@ -79,7 +79,7 @@ struct AuditReport: Encodable {
             instructions: all.findings.map(\.site))
         crossing = CrossingReport(objects, places, showsAll: showsObjects)
         flows = FlowReport(all, places, subject, as: reading)
-        if let found { constraints = try AuditConstraints(subject, found, all) } else { constraints = nil }
+        constraints = subject.kernel == nil ? nil : try AuditConstraints(subject, found, all)
         damagedDebugSections = places.problem
         architecture = nil
         notes = nil

@@ -27,9 +27,12 @@ struct BootPlanReport: Encodable {
     let leavesOutTranslated: Bool
     /// With --rewrite.
     let lookups: RewriteReport?
+    /// With --modules.
+    let modules: ModulesReport?
 
-    init(_ plan: BootPlan, complete: Bool, _ lookups: RewriteReport?) throws {
+    init(_ plan: BootPlan, complete: Bool, _ lookups: RewriteReport?, _ modules: ModulesReport? = nil) throws {
         self.lookups = lookups
+        self.modules = modules
         release = plan.analysis.release
         architecture = plan.analysis.architecture.name
         when = plan.when

@@ -70,7 +70,7 @@ extension EvaluationReport {
                         bitsWithoutPosition: aim.bitsWithoutPosition,
                         bitsAfterOneLeak: moving.map { LeakFigures(classes[$0], leaked: 1).bitsOfOthers } ?? 0))
             } ?? [],
-            comparedTarget: aim?.name ?? "none", exposed: Self.exposed(problem),
+            comparedTarget: aim?.name ?? "none", exposed: Self.exposed(problem) + Self.ownMemory(subject.analysis),
             structure: subject.forward.map { problem.structure(of: $0) })
     }
 
@@ -128,6 +128,22 @@ extension EvaluationReport {
         return exposed.map { reason, all in
             Exposed(reason: reason, pages: all.pages.count, evidence: all.evidence.sorted())
         }.sorted { ($1.pages, $0.reason) < ($0.pages, $1.reason) }
+    }
+
+    /// What kperm itself puts beside the image, where a computed distance leads.
+    private static func ownMemory(_ analysis: KernelAnalysis) -> [Exposed] {
+        let pages = analysis.map.pageCount
+        func wholePages(_ bytes: Int) -> Int { (bytes + pageSize - 1) / pageSize }
+        return [
+            Exposed(
+                reason: "kperm's page tables of the image: who can write one needs no guess",
+                pages: wholePages(pages * MemoryLayout<UInt64>.size),
+                evidence: ["beside the image, in frames that stay"]),
+            Exposed(
+                reason: "kperm's translation table: who can read it knows every frame",
+                pages: wholePages(TableLookup.byteCount(pages: pages)),
+                evidence: ["beside the image, in frames that stay"]),
+        ]
     }
 
     /// Why a page stays.

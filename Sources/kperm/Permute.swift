@@ -51,6 +51,10 @@ struct Permute: ParsableCommand {
             jump. In a vmlinuz the boot stub fills the table in. So far an experiment: what is pinned without it is pinned \
             with it.
 
+            --modules names the kernel's modules, a directory: with --rewrite, all of it is written again, and those \
+            that translate addresses ask the kernel's table, at the distance from phys_base that this kernel has; other \
+            kernels must not load them.
+
             --constraints takes what `kperm audit IMAGE --json` prints, or its `constraints` alone: lists `pins` and \
             `glue` of objects whose `pages` say what --pin and --glue would.
 
@@ -109,7 +113,11 @@ struct Permute: ParsableCommand {
     @Flag(help: "Have translations of addresses ask a table, where that can be.")
     var rewrite = false
 
-    @Option(help: "Sign a vmlinuz for Secure Boot with this key (PEM), by sbsign.", completion: .file())
+    @OptionGroup var moduleArguments: ModuleArguments
+
+    @Option(
+        help: "Sign a vmlinuz for Secure Boot with this key (PEM), by sbsign, and modules, by openssl.",
+        completion: .file())
     var signKey: String?
 
     @Option(help: "The certificate of --sign-key (PEM).", completion: .file())
@@ -133,6 +141,12 @@ struct Permute: ParsableCommand {
         if when == .boot, seed != nil || seedFile != nil {
             throw ValidationError(
                 "a seed is for --when build; kperm.seed= on the kernel's command line is for one boot")
+        }
+        if moduleArguments.modules != nil, !rewrite {
+            throw ValidationError("--modules is for --rewrite: other kernels take their modules as they are")
+        }
+        if moduleArguments.modulesOutput != nil, moduleArguments.modules == nil {
+            throw ValidationError("--modules-output is for --modules")
         }
         if output == nil && !dryRun { throw ValidationError("say where to write: -o FILE (or --dry-run)") }
     }
@@ -179,7 +193,7 @@ struct Permute: ParsableCommand {
             )
         }
         if try isCompressed(image) { return try permuteCompressed() }
-        guard signingKey == nil else {
+        guard signingKey == nil || moduleArguments.modules != nil else {
             throw CommandFailure.input("\(image): a vmlinux is not signed; --sign-key is for a vmlinuz")
         }
         guard when != .boot else {
@@ -197,16 +211,18 @@ struct Permute: ParsableCommand {
             try RewritePlan.draw(image, request, seed: seed, rewriting: rewritable)
         }
         let lookups = sites.flatMap { sites in plan.rewriting.map { RewriteReport(sites, $0) } }
+        let modules = try modules(plan.rewriting, plan.analysis.release)
         if !dryRun, let output {
             try attempt { () throws(RewriteError) in
                 try plan.apply(to: output, from: image, tool: kpermVersion)
             }
         }
         if json {
-            try printJSON(PlanReport(plan, complete: dryRun, lookups))
+            try printJSON(PlanReport(plan, complete: dryRun, lookups, modules))
         } else {
             try plan.printSummary(complete: dryRun)
             lookups?.print(complete: dryRun)
+            modules?.print(complete: dryRun)
             printRemarks()
             if !dryRun, let output { print("written: \(output)") }
         }
@@ -250,6 +266,7 @@ struct Permute: ParsableCommand {
             try BootPlan.make(kernel, request, seed: seed, tool: kpermVersion, rewriting: rewritable)
         }
         let lookups = sites.flatMap { sites in plan.rewriting.map { RewriteReport(sites, $0) } }
+        let modules = try modules(plan.rewriting, plan.analysis.release)
         if !dryRun, let output {
             progress("compressing")
             var image = try attempt { () throws(RewriteError) in try plan.image(from: kernel) }
@@ -257,16 +274,25 @@ struct Permute: ParsableCommand {
             try attempt { [image] () throws(RewriteError) in try plan.write(image, to: output, from: kernel) }
         }
         if json {
-            try printJSON(BootPlanReport(plan, complete: dryRun, lookups))
+            try printJSON(BootPlanReport(plan, complete: dryRun, lookups, modules))
         } else {
             try plan.printSummary(complete: dryRun)
             lookups?.print(complete: dryRun)
+            modules?.print(complete: dryRun)
             printRemarks()
             if kernel.container.isSigned, signingKey == nil {
                 print("note:      its signature no longer holds: for Secure Boot give --sign-key and --sign-cert")
             }
             if !dryRun, let output { print("written:   \(output)") }
         }
+    }
+
+    /// Rewrites the kernel's modules, when asked to.
+    private func modules(_ rewriting: Rewriting?, _ release: String?) throws -> ModulesReport? {
+        guard let directory = moduleArguments.modules, let rewriting else { return nil }
+        let tree = ModuleTree(
+            directory: directory, release: release, lookups: rewriting.lookups, key: signingKey)
+        return try tree.rewrite(to: dryRun ? nil : moduleArguments.destination(output))
     }
 
     private var signingKey: SigningKey? {
@@ -347,9 +373,14 @@ struct PlanReport: Encodable {
     let leavesOutTranslated: Bool
     /// With --rewrite.
     let lookups: RewriteReport?
+    /// With --modules.
+    let modules: ModulesReport?
 
-    init(_ plan: RewritePlan, complete: Bool, _ lookups: RewriteReport? = nil) throws {
+    init(
+        _ plan: RewritePlan, complete: Bool, _ lookups: RewriteReport? = nil, _ modules: ModulesReport? = nil
+    ) throws {
         self.lookups = lookups
+        self.modules = modules
         release = plan.analysis.release
         architecture = plan.analysis.architecture.name
         encoding = plan.request.encoding.rawValue

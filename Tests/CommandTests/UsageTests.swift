@@ -46,6 +46,17 @@ struct UsageTests {
         _ = try JSONSerialization.jsonObject(with: Data(outcome.output.utf8))
     }
 
+    @Test(arguments: [
+        ("--modules .", "--modules is for --rewrite"),
+        ("--rewrite --modules-output out", "--modules-output is for --modules"),
+    ])
+    func modulesBelongToLookups(options: String, message: String) async throws {
+        let place = try await Workplace("sample")
+        let outcome = try await place.kperm(
+            ["permute", "sample", "-o", "out"] + options.split(separator: " ").map(String.init))
+        #expect(outcome.status == 2 && outcome.output.isEmpty && outcome.error.contains(message))
+    }
+
     /// A proof that fails is JSON, too: what is wrong on stdout, the summary on stderr.
     @Test func failedProof() async throws {
         let place = try await Workplace("sample", "permuted-segments")

@@ -49,14 +49,18 @@ private struct Rewritten {
         table.append(littleEndian: UInt64(0))
         table.append(littleEndian: UInt64(frames.count))
         room = try address("room")
+        let detours = Detour.all(sites.compactMap(\.rewritten)).detours
+        let lookups = KernelLookups(
+            text: base, table: room, pages: frames.count, physBase: try address("phys_base"))
         code = Rewriter.code(
-            Detour.all(sites.compactMap(\.rewritten)).detours, at: room, map, image, table
+            detours, behind: table, at: room, lookups,
+            map.originals(of: detours, in: image)
         ) { _ in nil }
         var memory: [UInt8] = []
         for page in 0..<map.pageCount { memory += map.contents(of: page, in: image) }
         before = memory
         after = memory
-        for lead in code.led.map(\.lead) { write(lead.after, at: try #require(lead.address)) }
+        for led in code.led { write(led.lead, at: led.detour.start) }
         write(code.bytes, at: room)
     }
 

@@ -179,16 +179,13 @@ struct Detour {
 
     /// Where words that KASLR relocates are in the code; nil when that cannot be told.
     func relocated(
-        in code: [UInt8], at place: VirtualAddress, _ relocations: KASLRRelocations, _ map: PageMap,
-        _ image: borrowing KernelImage
+        in code: [UInt8], at place: VirtualAddress, _ relocations: KASLRRelocations, _ originals: OriginalCode
     ) -> [VirtualAddress: VirtualAddress]? {
         var moved: [VirtualAddress: VirtualAddress] = [:]
         for instruction in instructions {
             let words = relocations.words(in: instruction.address..<instruction.next)
             guard !words.isEmpty else { continue }
-            guard let original = map.bytes(at: instruction.address, count: instruction.size, in: image) else {
-                return nil
-            }
+            guard let original = originals[instruction.address] else { return nil }
             let copies = code.indices.filter { code[$0...].starts(with: original) }
             guard copies.count == 1 else { return nil }
             for word in words { moved[word] = place + UInt64(copies[0]) + (word - instruction.address) }
@@ -206,21 +203,28 @@ struct Detour {
 
     private func size(at place: VirtualAddress) -> Int { instructions.first { $0.address == place }?.size ?? 0 }
 
+    /// Where in the code the copy of an instruction begins, with what is done besides.
+    struct Step {
+        let offset: Int
+        let original: VirtualAddress
+    }
+
     /// The code of the detour; nil when an instruction is not as expected or cannot stand there.
     func code<Payload: DetourPayload>(
-        at start: VirtualAddress, _ payload: inout Payload, _ map: PageMap, _ image: borrowing KernelImage,
-        _ decoder: borrowing Decoder
-    ) -> [UInt8]? {
+        at start: VirtualAddress, _ payload: inout Payload, _ originals: OriginalCode, _ decoder: borrowing Decoder
+    ) -> (bytes: [UInt8], steps: [Step])? {
         var bytes: [UInt8] = []
+        var steps: [Step] = []
         var open = looks[...]
         for (number, instruction) in instructions.enumerated() {
-            guard let original = map.bytes(at: instruction.address, count: instruction.size, in: image),
+            guard let original = originals[instruction.address],
                 let decoded = unsafe decoder.decode(original.span.bytes, at: instruction.address),
                 decoded == instruction
             else { return nil }
             let here = open.prefix { $0.place == instruction.address }
             open = open.dropFirst(here.count)
             let place = start + UInt64(bytes.count)
+            steps.append(Step(offset: bytes.count, original: instruction.address))
             let code: [UInt8]?
             if isTrace, instruction.flow != .next {
                 guard here.isEmpty, number + 1 < instructions.count else { return nil }
@@ -236,23 +240,29 @@ struct Detour {
         guard behind.count == open.count,
             let last = payload.code(for: [], [], Array(behind), at: start + UInt64(bytes.count), decoder)
         else { return nil }
+        steps.append(Step(offset: bytes.count, original: end))
         bytes += last
-        return X86Code.branch(0xe9, from: start + UInt64(bytes.count), to: end).map { bytes + $0 }
+        return X86Code.branch(0xe9, from: start + UInt64(bytes.count), to: end).map { (bytes + $0, steps) }
     }
 
     /// The jump in the place of the first instructions.
-    func lead(
-        to place: VirtualAddress, _ map: PageMap, _ image: borrowing KernelImage, reason: String
-    ) -> Change? {
+    func lead(to place: VirtualAddress) -> [UInt8]? {
         let covered = Int(head.upperBound - start)
-        guard let jump = X86Code.branch(0xe9, from: start, to: place), covered >= jump.count,
-            let fileOffset = map.fileOffset(of: start),
-            let before = map.bytes(at: start, count: covered, in: image)
-        else { return nil }
-        return Change(
-            fileOffset: fileOffset, address: start, before: before,
-            after: jump + [UInt8](repeating: 0x90, count: covered - jump.count), reason: reason,
-            evidence: "what is read at \(looks.flatMap(\.sites).map(\.description).joined(separator: ", "))")
+        guard let jump = X86Code.branch(0xe9, from: start, to: place), covered >= jump.count else { return nil }
+        return jump + [UInt8](repeating: 0x90, count: covered - jump.count)
+    }
+}
+
+/// The bytes of instructions that are led elsewhere, by address, as the file has them.
+typealias OriginalCode = [VirtualAddress: [UInt8]]
+
+extension PageMap {
+    func originals(of detours: [Detour], in image: borrowing KernelImage) -> OriginalCode {
+        var originals: OriginalCode = [:]
+        for instruction in detours.flatMap(\.instructions) {
+            originals[instruction.address] = bytes(at: instruction.address, count: instruction.size, in: image)
+        }
+        return originals
     }
 }
 
@@ -261,8 +271,10 @@ struct DetourCode {
     /// What leads to a copy, and where that is.
     struct Led {
         let detour: Detour
-        let lead: Change
+        /// What takes the place of the detour's head.
+        let lead: [UInt8]
         let code: Range<VirtualAddress>
+        let steps: [Detour.Step]
     }
 
     private(set) var bytes: [UInt8]
@@ -276,9 +288,8 @@ struct DetourCode {
     ///   - first: what comes before them.
     ///   - obstacle: why a detour must not be.
     init<Payload: DetourPayload>(
-        _ detours: [Detour], behind first: [UInt8], at place: VirtualAddress, _ payload: inout Payload, _ map: PageMap,
-        _ image: borrowing KernelImage, _ relocations: KASLRRelocations?, reason: String,
-        unless obstacle: (Detour) -> String?
+        _ detours: [Detour], behind first: [UInt8], at place: VirtualAddress, _ payload: inout Payload,
+        _ originals: OriginalCode, _ relocations: KASLRRelocations? = nil, unless obstacle: (Detour) -> String?
     ) {
         let decoder = Decoder(.x86Bits64)
         var reasons: [VirtualAddress: String] = [:]
@@ -287,14 +298,16 @@ struct DetourCode {
             let obstacle = obstacle(detour)
             let here = place + UInt64(bytes.count)
             var next = payload
-            if obstacle == nil, let code = detour.code(at: here, &next, map, image, decoder),
-                let lead = detour.lead(to: here, map, image, reason: reason),
-                let moved = relocations.map({ detour.relocated(in: code, at: here, $0, map, image) }) ?? [:]
+            if obstacle == nil, let code = detour.code(at: here, &next, originals, decoder),
+                let lead = detour.lead(to: here),
+                let moved = relocations.map({ detour.relocated(in: code.bytes, at: here, $0, originals) }) ?? [:]
             {
                 payload = next
                 relocated.merge(moved) { first, _ in first }
-                led.append(Led(detour: detour, lead: lead, code: here..<here + UInt64(code.count)))
-                bytes += code
+                led.append(
+                    Led(
+                        detour: detour, lead: lead, code: here..<here + UInt64(code.bytes.count), steps: code.steps))
+                bytes += code.bytes
             } else {
                 for site in detour.looks.flatMap(\.sites) {
                     reasons[site] = obstacle ?? "an instruction there is not as expected, or cannot stand elsewhere"
@@ -302,6 +315,19 @@ struct DetourCode {
             }
         }
         left = reasons.sorted { $0.key < $1.key }.map { ($0, $1) }
+    }
+
+    /// What leads to the code, in a kernel's file.
+    func leads(_ map: PageMap, _ originals: OriginalCode, reason: String) -> [Change] {
+        led.compactMap { led in
+            let before = led.detour.instructions.flatMap { originals[$0.address] ?? [] }
+            guard let fileOffset = map.fileOffset(of: led.detour.start) else { return nil }
+            return Change(
+                fileOffset: fileOffset, address: led.detour.start, before: Array(before.prefix(led.lead.count)),
+                after: led.lead, reason: reason,
+                evidence:
+                    "what is read at \(led.detour.looks.flatMap(\.sites).map(\.description).joined(separator: ", "))")
+        }
     }
 
     /// The same, with more sites that are left.

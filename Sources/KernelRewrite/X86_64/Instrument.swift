@@ -49,10 +49,10 @@ enum Instrument {
         _ plan: inout Instrumentation, _ relocations: KASLRRelocations? = nil, unless obstacle: (Detour) -> String?
     ) -> [UInt8] {
         var payload = NotePayload(entry: place + UInt64(RecordCode.entry))
+        let originals = map.originals(of: detours, in: image)
         let code = DetourCode(
-            detours, behind: RecordCode.bytes, at: place, &payload, map, image, relocations, reason: reason,
-            unless: obstacle)
-        plan.changes += code.led.map(\.lead)
+            detours, behind: RecordCode.bytes, at: place, &payload, originals, relocations, unless: obstacle)
+        plan.changes += code.leads(map, originals, reason: reason)
         plan.notes = payload.notes
         plan.changes += relocations?.changes(moving: code.relocated) ?? []
         plan.left = code.left

@@ -27,7 +27,7 @@
 //
 //     table | copies
 
-import Addressing
+public import Addressing
 import Disassembly
 import KernelImage
 public import PagePermutation
@@ -47,28 +47,50 @@ enum Rewriter {
         // What may take the place of other code runs there, and not where it stands.
         let replacements = image.section(named: ".altinstr_replacement").map { [$0.address..<$0.end] } ?? []
         let patched = (analysis.patchSites(in: image) + replacements).mergedRanges
-        let code = code(detours, at: room.address, analysis.map, image, LookupTable.bytes(order), relocations) {
+        let originals = analysis.map.originals(of: detours, in: image)
+        let lookups = KernelLookups(
+            text: analysis.map.virtualBase, table: room.address, pages: analysis.map.pageCount,
+            physBase: try analysis.symbols.require("phys_base", for: "which translations add").address)
+        let table = LookupTable.bytes(order)
+        let code = code(detours, behind: table, at: room.address, lookups, originals, relocations) {
             $0.obstacle(analysis, patched, relocations)
         }
         return Rewriting(
             code: code.leaving(crossed, "another jump is in the way of the one to the lookup"),
-            table: room.address..<room.address + UInt64(tableBytes),
-            changes: room.change(to: code.bytes, reason, image).byPage + code.led.map(\.lead)
+            lookups: lookups, table: room.address..<room.address + UInt64(tableBytes),
+            changes: room.change(to: code.bytes, reason, image).byPage
+                + code.leads(analysis.map, originals, reason: reason)
                 + (relocations?.changes(moving: code.relocated) ?? []))
     }
 
     private static let reason = "a translation asks the table"
 
-    /// The table and the code for a place in text.
+    /// The code, behind other bytes.
     ///
     /// - Parameter obstacle: why a detour must not be.
     static func code(
-        _ detours: [Detour], at place: VirtualAddress, _ map: PageMap, _ image: borrowing KernelImage,
-        _ table: [UInt8], _ relocations: KASLRRelocations? = nil, unless obstacle: (Detour) -> String?
+        _ detours: [Detour], behind first: [UInt8], at place: VirtualAddress, _ lookups: KernelLookups,
+        _ originals: OriginalCode, _ relocations: KASLRRelocations? = nil, unless obstacle: (Detour) -> String?
     ) -> DetourCode {
-        var payload = LookupPayload(text: map.virtualBase, table: place, pages: map.pageCount)
-        return DetourCode(
-            detours, behind: table, at: place, &payload, map, image, relocations, reason: reason, unless: obstacle)
+        var payload = LookupPayload(lookups: lookups)
+        return DetourCode(detours, behind: first, at: place, &payload, originals, relocations, unless: obstacle)
+    }
+}
+
+/// Where a kernel's translations find their table, as linked.
+public struct KernelLookups: Equatable, Sendable {
+    /// What the table counts its pages from.
+    public let text: VirtualAddress
+    public let table: VirtualAddress
+    public let pages: Int
+    /// The kernel's `phys_base`, by which its modules find the rest.
+    public let physBase: VirtualAddress
+
+    public init(text: VirtualAddress, table: VirtualAddress, pages: Int, physBase: VirtualAddress) {
+        self.text = text
+        self.table = table
+        self.pages = pages
+        self.physBase = physBase
     }
 }
 
@@ -129,9 +151,7 @@ struct OffsetSum {
 private struct LookupPayload: DetourPayload {
     static let bytesPerLook = 64
 
-    let text: VirtualAddress
-    let table: VirtualAddress
-    let pages: Int
+    let lookups: KernelLookups
 
     func code(
         for instructions: ArraySlice<Instruction>, _ original: [UInt8], _ looks: [Detour.Look],
@@ -141,8 +161,9 @@ private struct LookupPayload: DetourPayload {
         guard let look = looks.first else {
             return InstructionCopy.bytes(of: instruction, original, at: place, decoder)
         }
+        let (text, table) = (lookups.text, lookups.table)
         guard looks.count == 1, let sum = OffsetSum(instruction, look),
-            let displacement = Int32(exactly: look.displacement), let limit = Int32(exactly: pages),
+            let displacement = Int32(exactly: look.displacement), let limit = Int32(exactly: lookups.pages),
             let distance = X86Code.distance(from: text, to: table)
         else { return nil }
         var used = sum.operands.union(GeneralRegisters(sum.result)).union(GeneralRegisters(.rsp))
@@ -166,7 +187,7 @@ private struct LookupPayload: DetourPayload {
         bytes += X86Code.clear(bit: 31, of: difference)
         bytes += X86Code.shiftRight(difference, by: 12)
         bytes += X86Code.compare(difference, with: limit)
-        let last = table + UInt64(8 * (pages + 1))
+        let last = table + UInt64(8 * (lookups.pages + 1))
         guard let bound = X86Code.replaceUnlessBelow(difference, byWordAt: last, at: place + UInt64(bytes.count))
         else { return nil }
         bytes += bound
