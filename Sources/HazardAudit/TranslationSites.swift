@@ -64,8 +64,17 @@ public struct TranslationSites: Sendable {
     /// Reads of the offset by instructions that no function holds, or that do not decode.
     public private(set) var skipped: [(address: VirtualAddress, reason: String)] = []
 
-    /// Those that can ask a table.
-    public var rewritable: [ObservedSite] { sites.compactMap(\.rewritten) }
+    /// Where code names a page by its physical address, and the sites that are all that comes of it and can ask a table.
+    private var askers: [VirtualAddress: Set<VirtualAddress>] = [:]
+
+    /// What a plan needs that has them ask a table.
+    public var translations: Translations {
+        var constants: [VirtualAddress: [VirtualAddress]] = [:]
+        for site in sites where !site.constants.isEmpty { constants[site.address] = site.constants }
+        return Translations(
+            rewritable: sites.compactMap(\.rewritten), askers: askers, constants: constants,
+            left: sites.filter { $0.rewritten == nil && $0.proof == nil }.map(\.address) + skipped.map(\.address))
+    }
 
     init(sites: [TranslationSite], skipped: [(address: VirtualAddress, reason: String)]) {
         self.sites = sites.sorted { $0.address < $1.address }
@@ -95,7 +104,17 @@ public struct TranslationSites: Sendable {
         }
         for (key, group) in Dictionary(grouping: open, by: \.unit).sorted(by: { $0.key < $1.key }) {
             guard let unit = units[key] else { continue }
-            sites += SiteFinder(unit, subject, base: base, reads: group.map(\.site).sorted()).sites
+            let found = SiteFinder(unit, subject, base: base, reads: group.map(\.site).sorted()).sites
+            sites += found
+            let places = (subject.kernel?.namedPlaces ?? []).filter { unit.function.contains($0) }
+            if places.isEmpty { continue }
+            let names = NamedAddresses(unit, found)
+            for place in places {
+                guard let number = unit.instruction(holding: place).flatMap({ unit.number(at: $0.address) }) else {
+                    continue
+                }
+                askers[place] = names.askers(of: number, reader)
+            }
         }
         sites.sort { $0.address < $1.address }
     }

@@ -21,6 +21,8 @@ public struct BootManifest: Codable, Equatable, Sendable {
     public let glue: [Manifest.Constraint]
     /// "table" when translations ask one.
     public let translations: String?
+    /// Pages that no pin holds because they do; absent when there are none.
+    public let released: [Manifest.Span]?
 
     init(_ request: Request, isDrawnAtBoot: Bool, tool: String) {
         format = 1
@@ -33,6 +35,7 @@ public struct BootManifest: Codable, Equatable, Sendable {
         glue = request.glue.map { Manifest.Constraint($0) }
         audit = request.leavesOutTranslated ? "off" : nil
         translations = request.rewrites ? "table" : nil
+        released = Manifest.Span.list(request.released)
     }
 
     func encoded() -> [UInt8] {
@@ -54,13 +57,16 @@ public struct BootManifest: Codable, Equatable, Sendable {
     /// - Throws: `RewriteError.unsupported` for a granule or range that no tool of ours writes.
     public func request(file: String) throws(RewriteError) -> Request {
         guard let granule = Granule(rawValue: granule),
-            (pins + glue).allSatisfy({ 0 <= $0.first && $0.first <= $0.end })
+            (pins + glue).allSatisfy({ 0 <= $0.first && $0.first <= $0.end }),
+            let released = Manifest.Span.ranges(released)
         else { throw .unsupported(file: file, "damaged: the boot area's manifest: granule or a page range") }
-        return Request(
+        var request = Request(
             granule: granule,
             pins: pins.map { Pin(pages: $0.first..<$0.end, reason: $0.reason, evidence: $0.evidence) },
             glue: glue.map { Glue(pages: $0.first..<$0.end, reason: $0.reason) },
             leavesOutTranslated: audit == "off", seedSource: seed, rewrites: translations == "table")
+        request.released = released
+        return request
     }
 }
 

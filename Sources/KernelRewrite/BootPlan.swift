@@ -39,17 +39,18 @@ public struct BootPlan: Sendable {
     /// - Parameters:
     ///   - seed: what the stub draws from; nil to let it gather a seed at every boot.
     ///   - sites: what the kernel shall note of its translations, for an audit; nil for a kernel to be used.
-    ///   - rewritable: the translations that can ask a table, for a request that asks for it.
+    ///   - translations: those of the kernel, for a request that has them ask a table.
     ///   - known: the kernel's analysis, for those who have it already.
     /// - Throws: `RewriteError` when the kernel lacks something the plan needs, or the request asks for what cannot be.
     public static func make(
         _ kernel: borrowing CompressedKernel, _ request: Request, seed: borrowing Seed?, tool: String,
-        observing sites: [ObservedSite]? = nil, rewriting rewritable: [ObservedSite] = [],
+        observing sites: [ObservedSite]? = nil, rewriting translations: Translations? = nil,
         analysis known: KernelAnalysis? = nil
     ) throws(RewriteError) -> BootPlan {
         let whole: KernelAnalysis
         if let known { whole = known } else { whole = try KernelAnalysis.of(kernel.kernel) }
-        let analysis = whole.answering(request)
+        let (analysis, rewriting) = try whole.answering(request).asking(
+            request, translations, kernel.kernel, kernel.relocations)
         let problem = try RewritePlan.problem(analysis, request)
         let remarks = try builtInWords(kernel.kernel)
         var permutation: Permutation?
@@ -60,19 +61,13 @@ public struct BootPlan: Sendable {
             secret = seed.bytes
         case .none: break
         }
+        var request = request
+        request.released = analysis.releasedPages
         let manifest = BootManifest(request, isDrawnAtBoot: secret == nil, tool: tool)
         var instrumentation: Instrumentation?
         if let sites {
             instrumentation = try analysis.architecture.instrument(
                 analysis, kernel.kernel, sites, kernel.relocations)
-        }
-        var rewriting: Rewriting?
-        if request.rewrites {
-            let unmoved = TranslationTable(
-                Permutation(identity: analysis.map.pageCount), virtualBase: analysis.map.virtualBase,
-                physicalBase: analysis.map.physicalBase)
-            rewriting = try analysis.architecture.rewrite(
-                analysis, kernel.kernel, rewritable, kernel.relocations, unmoved)
         }
         let planted = try analysis.architecture.plant(
             analysis, kernel.kernel, problem, secret, manifest.encoded(), instrumentation, rewriting)

@@ -36,7 +36,7 @@ extension CompressedKernel {
     ///
     /// - Throws: `RewriteError` when this kernel is damaged, or the original is not one that kperm can permute.
     public func plan(
-        from original: borrowing CompressedKernel, rewriting rewritable: [ObservedSite] = [],
+        from original: borrowing CompressedKernel, rewriting translations: Translations? = nil,
         analysis: KernelAnalysis? = nil
     ) throws(RewriteError) -> BootPlan? {
         guard let area = try Architecture.of(kernel).readArea(kernel) else { return nil }
@@ -51,20 +51,20 @@ extension CompressedKernel {
             seed = nil
         }
         return try BootPlan.make(
-            original, request, seed: seed, tool: manifest.tool, rewriting: rewritable, analysis: analysis)
+            original, request, seed: seed, tool: manifest.tool, rewriting: translations, analysis: analysis)
     }
 
     /// Proves this kernel against its original.
     ///
     /// - Parameters:
-    ///   - rewritable: the original's translations that can ask a table, for a kernel in which they do.
+    ///   - translations: the original's, for a kernel in which they ask a table.
     ///   - analysis: the original's, for those who have it already.
     /// - Throws: `RewriteError` when either cannot be read as what it should be.
     public func verify(
-        against original: borrowing CompressedKernel, rewriting rewritable: [ObservedSite] = [],
+        against original: borrowing CompressedKernel, rewriting translations: Translations? = nil,
         analysis: KernelAnalysis? = nil
     ) throws(RewriteError) -> Verification {
-        guard let plan = try plan(from: original, rewriting: rewritable, analysis: analysis) else {
+        guard let plan = try plan(from: original, rewriting: translations, analysis: analysis) else {
             throw .unsupported(file: path, "not a permuted kernel: it has no boot area of kperm's")
         }
         var result = Verification()

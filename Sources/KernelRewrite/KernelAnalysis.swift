@@ -22,7 +22,7 @@ public struct Change: Equatable, Sendable {
     /// Where the kernel sees them; nil for bytes of the file that are not loaded.
     public let address: VirtualAddress?
     public let before: [UInt8]
-    public let after: [UInt8]
+    public internal(set) var after: [UInt8]
     public let reason: String
     /// The symbol or instruction that shows it.
     public let evidence: String
@@ -38,7 +38,13 @@ public struct KernelAnalysis: Sendable {
     public let map: PageMap
     public let classes: [PageClass]
     public let exclusions: [Exclusion]
-    public private(set) var pins: [Pin]
+    public internal(set) var pins: [Pin]
+    /// Who uses the frames of pinned pages as if they were linear.
+    var grounds: [Ground] = []
+    /// Pins that went because all users of their pages ask a table.
+    public internal(set) var released: [ReleasedPin] = []
+    /// Why none did, where translations ask a table and it is not known what the others may reach.
+    public internal(set) var whyNoneReleased: String?
     /// Those of the pins that only code shows which computes physical addresses.
     let translated: Set<Pin>
     /// Notes on what was looked at: sources of pins, code followed.
@@ -102,6 +108,10 @@ public struct Architecture: Sendable {
     let rewrite:
         @Sendable (KernelAnalysis, borrowing KernelImage, [ObservedSite], KASLRRelocations?, TranslationTable)
             throws(RewriteError) -> Rewriting
+    /// What holds of a kernel in which such translations ask the table.
+    var release: @Sendable (KernelAnalysis, borrowing KernelImage, Rewriting, Translations) -> KernelAnalysis = {
+        analysis, _, _, _ in analysis
+    }
     /// What a kernel says that permutes itself; nil for any other kernel.
     let readArea: @Sendable (borrowing KernelImage) throws(RewriteError) -> AreaNotes?
     /// The frame behind a page of a permuted image, as the running kernel will read it: through the

@@ -79,6 +79,24 @@ public struct Manifest: Codable, Equatable, Sendable {
         public let bytes: String
     }
 
+    /// Pages, `end` excluded.
+    public struct Span: Codable, Equatable, Sendable {
+        public let first: Int
+        public let end: Int
+
+        /// Nil for none.
+        static func list(_ pages: [Range<Int>]) -> [Span]? {
+            pages.isEmpty ? nil : pages.map { Span(first: $0.lowerBound, end: $0.upperBound) }
+        }
+
+        /// Nil when one is no range of pages of an image.
+        static func ranges(_ spans: [Span]?) -> [Range<Int>]? {
+            let spans = spans ?? []
+            guard spans.allSatisfy({ 0 <= $0.first && $0.first <= $0.end && $0.end <= 1 << 20 }) else { return nil }
+            return spans.map { $0.first..<$0.end }
+        }
+    }
+
     public struct Constraint: Codable, Equatable, Sendable {
         public let first: Int
         public let end: Int
@@ -105,6 +123,8 @@ public struct Manifest: Codable, Equatable, Sendable {
     public let unbootable: Bool?
     /// "table" when translations ask one.
     public let translations: String?
+    /// Pages that no pin holds because they do; absent when there are none.
+    public let released: [Span]?
     public let patches: [Patch]
     /// Bytes of the original file that moved pages cover (`contents` only).
     public let displaced: [Displaced]
@@ -125,6 +145,7 @@ public struct Manifest: Codable, Equatable, Sendable {
         audit = plan.request.leavesOutTranslated ? "off" : nil
         unbootable = plan.analysis.architecture.isBootable ? nil : true
         translations = plan.request.rewrites ? "table" : nil
+        released = Span.list(plan.request.released)
         patches = ([header] + plan.changes).map {
             Patch(
                 offset: $0.fileOffset, address: $0.address?.rawValue, before: $0.before.hexadecimal,
@@ -148,13 +169,15 @@ public struct Manifest: Codable, Equatable, Sendable {
     /// - Throws: `RewriteError.unsupported` for a granule or range that no tool of ours writes.
     public func request(file: String) throws(RewriteError) -> Request {
         guard let granule = Granule(rawValue: granule), ["fresh", "given"].contains(seed),
-            (pins + glue).allSatisfy({ $0.first <= $0.end })
+            (pins + glue).allSatisfy({ $0.first <= $0.end }), let released = Span.ranges(released)
         else { throw .unsupported(file: file, "the manifest is damaged: granule, seed or a page range") }
-        return Request(
+        var request = Request(
             encoding: encoding, granule: granule,
             pins: pins.map { Pin(pages: $0.first..<$0.end, reason: $0.reason, evidence: $0.evidence) },
             glue: glue.map { Glue(pages: $0.first..<$0.end, reason: $0.reason) },
             leavesOutTranslated: audit == "off", seedSource: seed, rewrites: translations == "table")
+        request.released = released
+        return request
     }
 }
 

@@ -31,6 +31,8 @@ public struct Request: Equatable, Sendable {
     public var seedSource: String
     /// Whether translations ask a table.
     public var rewrites: Bool
+    /// Pages that no pin holds because translations ask a table: what an image says of itself. A plan finds them anew.
+    public var released: [Range<Int>] = []
 
     public init(
         encoding: Encoding = .segments, granule: Granule = .page4K, pins: [Pin] = [], glue: [Glue] = [],
@@ -85,13 +87,14 @@ public struct RewritePlan: Sendable {
     ///
     /// - Parameters:
     ///   - sites: what the kernel shall note of its translations, for an audit; nil for a kernel to be used.
-    ///   - rewritable: the translations that can ask a table, for a request that asks for it.
+    ///   - translations: those of the kernel, for a request that has them ask a table.
     /// - Throws: `RewriteError` when the kernel lacks something the plan needs.
     public static func draw(
         _ image: borrowing KernelImage, _ request: Request, seed: borrowing Seed,
-        observing sites: [ObservedSite]? = nil, rewriting rewritable: [ObservedSite] = []
+        observing sites: [ObservedSite]? = nil, rewriting translations: Translations? = nil
     ) throws(RewriteError) -> RewritePlan {
-        let analysis = try KernelAnalysis.of(image).answering(request)
+        let (analysis, rewriting) = try KernelAnalysis.of(image).answering(request).asking(
+            request, translations, image, nil)
         let problem = try problem(analysis, request)
         let permutation: Permutation
         do { permutation = try Permutation.draw(problem, seed: seed) } catch { throw .seed(error) }
@@ -100,7 +103,7 @@ public struct RewritePlan: Sendable {
             throw .unsupported(file: image.path, "translations that ask a table cannot be noted: give the original")
         }
         if let sites { instrumentation = try analysis.architecture.instrument(analysis, image, sites, nil) }
-        return try RewritePlan(analysis, image, request, problem, permutation, instrumentation, rewritable)
+        return try RewritePlan(analysis, image, request, problem, permutation, instrumentation, rewriting)
     }
 
     /// Plans a permutation drawn with a fresh seed, which nobody keeps.
@@ -108,49 +111,67 @@ public struct RewritePlan: Sendable {
     /// - Throws: `RewriteError` when the kernel lacks something the plan needs.
     public static func draw(
         _ image: borrowing KernelImage, _ request: Request, observing sites: [ObservedSite]? = nil,
-        rewriting rewritable: [ObservedSite] = []
+        rewriting translations: Translations? = nil
     ) throws(RewriteError) -> RewritePlan {
         let seed = try wrapping(RewriteError.seed, { () throws(SeedError) in try Seed.random() })
-        return try draw(image, request, seed: seed, observing: sites, rewriting: rewritable)
+        return try draw(image, request, seed: seed, observing: sites, rewriting: translations)
     }
 
     /// Plans a given order of the frames, which is checked against every demand of the kernel and the request.
     ///
-    /// - Parameter rewritable: the translations that can ask a table, for a request that asks for it.
+    /// - Parameter translations: those of the kernel, for a request that has them ask a table.
     /// - Throws: `RewriteError.permutation` when the order breaks one.
     public static func replay(
-        _ image: borrowing KernelImage, _ request: Request, forward: [UInt32], rewriting rewritable: [ObservedSite] = []
+        _ image: borrowing KernelImage, _ request: Request, forward: [UInt32],
+        rewriting translations: Translations? = nil
     ) throws(RewriteError) -> RewritePlan {
-        let analysis = try KernelAnalysis.of(image).answering(request)
+        let (analysis, rewriting) = try KernelAnalysis.of(image).answering(request).asking(
+            request, translations, image, nil)
         let problem = try problem(analysis, request)
         let permutation = try wrapping(RewriteError.permutation) { () throws(PermutationError) in
             try Permutation(forward: forward, for: problem)
         }
-        return try RewritePlan(analysis, image, request, problem, permutation, nil, rewritable)
+        return try RewritePlan(analysis, image, request, problem, permutation, nil, rewriting)
     }
 
     init(
         _ analysis: KernelAnalysis, _ image: borrowing KernelImage, _ request: Request, _ problem: PermutationProblem,
-        _ permutation: Permutation, _ instrumentation: Instrumentation? = nil, _ rewritable: [ObservedSite] = []
+        _ permutation: Permutation, _ instrumentation: Instrumentation? = nil, _ rewriting: Rewriting? = nil
     ) throws(RewriteError) {
         self.instrumentation = instrumentation
         self.analysis = analysis
+        var request = request
+        request.released = analysis.releasedPages
         self.request = request
         self.problem = problem
         self.permutation = permutation
         table = TranslationTable(
             permutation, virtualBase: analysis.map.virtualBase, physicalBase: analysis.map.physicalBase)
         baked = try analysis.architecture.bake(analysis, image, table, request.seedSource, instrumentation)
-        rewriting =
-            request.rewrites ? try analysis.architecture.rewrite(analysis, image, rewritable, nil, table) : nil
+        self.rewriting = rewriting?.asking(table)
     }
 }
 
 extension KernelAnalysis {
+    /// What changes when translations ask a table, if the request asks for that, and what holds of the kernel then. The
+    /// table is that of pages which do not move.
+    func asking(
+        _ request: Request, _ translations: Translations?, _ image: borrowing KernelImage,
+        _ relocations: KASLRRelocations?
+    ) throws(RewriteError) -> (KernelAnalysis, Rewriting?) {
+        guard request.rewrites else { return (self, nil) }
+        let translations = translations ?? Translations(rewritable: [])
+        let unmoved = TranslationTable(
+            Permutation(identity: map.pageCount), virtualBase: map.virtualBase, physicalBase: map.physicalBase)
+        let rewriting = try architecture.rewrite(self, image, translations.rewritable, relocations, unmoved)
+        return (architecture.release(self, image, rewriting, translations), rewriting)
+    }
+
     /// The question that a request puts to this kernel: what may move, and with what it trades places.
     ///
     /// - Throws: `RewriteError.problem` when the request asks for what cannot be.
     public func problem(_ request: Request) throws(RewriteError) -> PermutationProblem {
-        try RewritePlan.problem(answering(request), request)
+        let released = Dictionary(request.released.joined().map { ($0, [String]()) }) { first, _ in first }
+        return try RewritePlan.problem(answering(request).releasing(released), request)
     }
 }

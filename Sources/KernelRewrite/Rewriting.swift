@@ -5,6 +5,7 @@
 
 public import Addressing
 public import Disassembly
+import PagePermutation
 
 /// What is changed for it.
 public struct Rewriting: Sendable {
@@ -21,8 +22,30 @@ public struct Rewriting: Sendable {
     let code: DetourCode
     public let lookups: KernelLookups
     /// Where the table lies, as linked.
-    public let table: Range<VirtualAddress>
-    let changes: [Change]
+    public var table: Range<VirtualAddress> {
+        lookups.table..<lookups.table + UInt64(LookupTable.byteCount(pages: lookups.pages))
+    }
+    /// The table and the code.
+    private var room: Change
+    /// What leads there.
+    private let leads: [Change]
+
+    init(_ code: DetourCode, lookups: KernelLookups, room: Change, leads: [Change]) {
+        self.code = code
+        self.lookups = lookups
+        self.room = room
+        self.leads = leads
+    }
+
+    var changes: [Change] { room.byPage + leads }
+
+    /// The same with the table of another order.
+    func asking(_ order: TranslationTable) -> Rewriting {
+        var other = self
+        let bytes = LookupTable.bytes(order)
+        other.room.after.replaceSubrange(0..<bytes.count, with: bytes)
+        return other
+    }
 
     public var places: [Place] {
         code.led.flatMap(\.detour.looks).map { Place(sites: $0.sites, place: $0.place, register: $0.register) }
@@ -33,4 +56,22 @@ public struct Rewriting: Sendable {
 
     /// Bytes of code and table.
     public var byteCount: Int { code.bytes.count }
+}
+
+extension Change {
+    /// The same, a page at a time.
+    fileprivate var byPage: [Change] {
+        guard let address else { return [self] }
+        var changes: [Change] = []
+        var at = 0
+        while at < after.count {
+            let count = Swift.min(after.count - at, pageSize - Int((address + UInt64(at)).offsetInPage))
+            changes.append(
+                Change(
+                    fileOffset: fileOffset + at, address: address + UInt64(at), before: Array(before[at..<at + count]),
+                    after: Array(after[at..<at + count]), reason: reason, evidence: evidence))
+            at += count
+        }
+        return changes
+    }
 }

@@ -33,16 +33,16 @@ public struct Verification: Sendable {
 extension PermutedImage {
     /// Proves this image against its original.
     ///
-    /// - Parameter rewritable: the original's translations that can ask a table, for an image in which they do.
+    /// - Parameter translations: the original's, for an image in which they ask a table.
     /// - Throws: `RewriteError` when either file cannot be read as what it should be.
     public func verify(
-        against original: borrowing KernelImage, rewriting rewritable: [ObservedSite] = []
+        against original: borrowing KernelImage, rewriting translations: Translations? = nil
     ) throws(RewriteError) -> Verification {
         var result = Verification()
         let request = try manifest.request(file: image.path)
         let plan: RewritePlan
         do {
-            plan = try RewritePlan.replay(original, request, forward: table.forward, rewriting: rewritable)
+            plan = try RewritePlan.replay(original, request, forward: table.forward, rewriting: translations)
         } catch .permutation(let error) {
             result.findings.append("the order breaks what the kernel demands: \(error)")
             return result

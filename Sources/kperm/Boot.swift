@@ -184,14 +184,14 @@ struct Boot: AsyncParsableCommand {
             try await check([.of(image, permuted, original)])
             return
         }
-        let rewritable = try rewritable(permuted, original)
+        let translations = try translations(permuted, original)
         let scratch = try Scratch()
         var results: [GuestResult] = []
         for run in 1...count {
             progress("boot \(run) of \(count)")
             let fresh = "\(scratch.path)/image"
             try attempt { () throws(RewriteError) in
-                try RewritePlan.draw(original, permuted.freshRequest(), rewriting: rewritable)
+                try RewritePlan.draw(original, permuted.freshRequest(), rewriting: translations)
                     .apply(to: fresh, from: original, tool: kpermVersion)
             }
             let drawn = try attempt { () throws(RewriteError) in try PermutedImage.open(fresh) }

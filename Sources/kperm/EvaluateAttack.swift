@@ -120,11 +120,11 @@ struct EvaluateAttack: AsyncParsableCommand {
         let problem = try attempt { () throws(RewriteError) in try analysis.problem(request) }
         let scratch = try Scratch()
         let fresh = "\(scratch.path)/image"
-        let rewritable = try rewritable(permuted, original)
+        let translations = try translations(permuted, original)
         var run = AttackRun(self, try attack(original, analysis, problem))
         for _ in 0..<boots {
             try attempt { () throws(RewriteError) in
-                try RewritePlan.draw(original, request, rewriting: rewritable)
+                try RewritePlan.draw(original, request, rewriting: translations)
                     .apply(to: fresh, from: original, tool: kpermVersion)
             }
             let drawn = try attempt { () throws(RewriteError) in try PermutedImage.open(fresh) }

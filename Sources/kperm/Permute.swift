@@ -48,8 +48,8 @@ struct Permute: ParsableCommand {
 
             --rewrite has the kernel ask a table for the physical addresses of its image, at every place where its code \
             adds the offset between virtual and physical addresses to an address and an instruction can give way to a \
-            jump. In a vmlinuz the boot stub fills the table in. So far an experiment: what is pinned without it is pinned \
-            with it.
+            jump. In a vmlinuz the boot stub fills the table in. A page that is pinned for its physical address moves then, \
+            if all who use that address are known to ask; --dry-run lists these pages with who asks.
 
             --modules names the kernel's modules, a directory: with --rewrite, all of it is written again, and those \
             that translate addresses ask the kernel's table, at the distance from phys_base that this kernel has; other \
@@ -207,10 +207,10 @@ struct Permute: ParsableCommand {
         let request = try request(for: image, seedSource)
         let seed = try makeSeed()
         let sites = rewrite ? try translationSites(of: image) : nil
-        let plan = try attempt { [rewritable = sites?.rewritable ?? []] () throws(RewriteError) in
-            try RewritePlan.draw(image, request, seed: seed, rewriting: rewritable)
+        let plan = try attempt { [translations = sites?.translations] () throws(RewriteError) in
+            try RewritePlan.draw(image, request, seed: seed, rewriting: translations)
         }
-        let lookups = sites.flatMap { sites in plan.rewriting.map { RewriteReport(sites, $0) } }
+        let lookups = sites.flatMap { sites in plan.rewriting.map { RewriteReport(sites, $0, plan.analysis) } }
         let modules = try modules(plan.rewriting, plan.analysis.release)
         if !dryRun, let output {
             try attempt { () throws(RewriteError) in
@@ -262,10 +262,10 @@ struct Permute: ParsableCommand {
         let request = try request(for: kernel.kernel, when == .boot ? "boot" : seedSource)
         let seed = when == .build ? try makeSeed() : nil
         let sites = rewrite ? try translationSites(of: kernel.kernel) : nil
-        let plan = try attempt { [rewritable = sites?.rewritable ?? []] () throws(RewriteError) in
-            try BootPlan.make(kernel, request, seed: seed, tool: kpermVersion, rewriting: rewritable)
+        let plan = try attempt { [translations = sites?.translations] () throws(RewriteError) in
+            try BootPlan.make(kernel, request, seed: seed, tool: kpermVersion, rewriting: translations)
         }
-        let lookups = sites.flatMap { sites in plan.rewriting.map { RewriteReport(sites, $0) } }
+        let lookups = sites.flatMap { sites in plan.rewriting.map { RewriteReport(sites, $0, plan.analysis) } }
         let modules = try modules(plan.rewriting, plan.analysis.release)
         if !dryRun, let output {
             progress("compressing")

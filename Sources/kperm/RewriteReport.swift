@@ -6,6 +6,7 @@ import Addressing
 import HazardAudit
 import KernelImage
 import KernelRewrite
+import PagePermutation
 
 /// Follows a kernel's code to all that it translates.
 func translationSites(of image: borrowing KernelImage) throws -> TranslationSites {
@@ -13,17 +14,19 @@ func translationSites(of image: borrowing KernelImage) throws -> TranslationSite
     return TranslationSites(try attempt { () throws(RewriteError) in try AuditSubject.kernel(image) })
 }
 
-/// What in an original can ask a table, for a permuted image in which it does.
-func rewritable(_ permuted: borrowing PermutedImage, _ original: borrowing KernelImage) throws -> [ObservedSite] {
-    permuted.manifest.translations == nil ? [] : try translationSites(of: original).rewritable
+/// The translations of an original, for a permuted image in which they ask a table; nil for any other.
+func translations(
+    _ permuted: borrowing PermutedImage, _ original: borrowing KernelImage
+) throws -> Translations? {
+    permuted.manifest.translations == nil ? nil : try translationSites(of: original).translations
 }
 
 /// The same of a kernel that permutes itself.
-func rewritable(
+func translations(
     _ permuted: borrowing CompressedKernel, _ original: borrowing CompressedKernel
-) throws -> [ObservedSite] {
+) throws -> Translations? {
     let asksTable = try attempt { () throws(RewriteError) in try permuted.lookupTable() } != nil
-    return asksTable ? try translationSites(of: original.kernel).rewritable : []
+    return asksTable ? try translationSites(of: original.kernel).translations : nil
 }
 
 struct RewriteReport: Encodable {
@@ -49,8 +52,21 @@ struct RewriteReport: Encodable {
     let bytes: Int
     let left: [Left]
     let provenSites: [Left]
+    /// Pages that are pinned without the table.
+    let releasedPages: Int
+    let released: [Released]
+    let whyNoneReleased: String?
 
-    init(_ found: TranslationSites, _ rewriting: Rewriting) {
+    struct Released: Encodable {
+        let pin: PinReport
+        /// Who asks the table for its frames.
+        let askers: [String]
+    }
+
+    init(_ found: TranslationSites, _ rewriting: Rewriting, _ analysis: KernelAnalysis) {
+        releasedPages = analysis.releasedPages.reduce(0) { $0 + $1.count }
+        released = analysis.released.map { Released(pin: PinReport($0.pin), askers: $0.users) }
+        whyNoneReleased = analysis.whyNoneReleased
         var reasons: [VirtualAddress: String] = [:]
         let proofs = Dictionary(found.sites.map { ($0.address, $0.proof) }) { first, _ in first }.compactMapValues {
             $0
@@ -85,6 +101,14 @@ struct RewriteReport: Encodable {
                 Swift.print("  \(group.count) \(word): \(reason)")
                 if complete { for site in group { Swift.print("    \(site.place) (\(site.address))") } }
             }
+        }
+        Swift.print(
+            "released:  \(releasedPages) pages that are pinned where nothing asks"
+                + (whyNoneReleased.map { ": \($0)" } ?? ""))
+        for one in released where complete {
+            Swift.print(
+                "  \(one.pin.first)…\(one.pin.last): \(one.pin.reason) (\(one.pin.evidence)); now asks: "
+                    + one.askers.joined(separator: ", "))
         }
     }
 }

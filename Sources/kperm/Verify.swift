@@ -47,9 +47,9 @@ struct Verify: ParsableCommand {
                 throw CommandFailure.input("\(original): is itself permuted: give the original of OUT first")
             }
             let permuted = try attempt { [out] () throws(RewriteError) in try CompressedKernel.open(out) }
-            let rewritable = try rewritable(permuted, kernel)
+            let translations = try translations(permuted, kernel)
             let result = try attempt { () throws(RewriteError) in
-                try permuted.verify(against: kernel, rewriting: rewritable)
+                try permuted.verify(against: kernel, rewriting: translations)
             }
             try report(result) {
                 "proved: the unpacked kernels differ in \($0.changes) listed changes only; \($0.bytesCompared) bytes compared"
@@ -61,9 +61,9 @@ struct Verify: ParsableCommand {
             throw CommandFailure.input("\(original.path): is itself permuted: give the original of OUT first")
         }
         let permuted = try attempt { [out] () throws(RewriteError) in try PermutedImage.open(out) }
-        let rewritable = try rewritable(permuted, original)
+        let translations = try translations(permuted, original)
         let result = try attempt { () throws(RewriteError) in
-            try permuted.verify(against: original, rewriting: rewritable)
+            try permuted.verify(against: original, rewriting: translations)
         }
         try report(result) {
             "proved: \($0.pages) pages show the original's bytes but for \($0.changes) listed changes; \($0.moved) moved, "

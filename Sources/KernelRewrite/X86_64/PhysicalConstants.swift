@@ -20,6 +20,8 @@ import PagePermutation
 /// Pages named by physical constants.
 struct PhysicalConstants {
     private(set) var pins: [Pin] = []
+    /// For every place that names an object, whoever else does.
+    private(set) var grounds: [Ground] = []
     /// Constants that name the end of a range, which pins nothing.
     private(set) var rangeEnds = 0
     private(set) var relocated = 0
@@ -63,7 +65,9 @@ struct PhysicalConstants {
     /// Pins what a physical address names: the object there; a marker of the linker's, which has no size, names all up to
     /// the next symbol, and what has no name at all is a constant of some function's (a string, say), no larger than
     /// such are.
-    private mutating func pin(_ target: VirtualAddress, _ reason: String, _ evidence: @autoclosure () -> String) {
+    private mutating func pin(
+        _ target: VirtualAddress, _ user: Ground.User, _ reason: String, _ evidence: @autoclosure () -> String
+    ) {
         let covering = index.covering(target).filter { $0.size > 0 }
         let known = data.object(at: target)
         if covering.isEmpty, known == nil, classEnds.contains(target) || classEnds.contains(target + 1) {
@@ -71,6 +75,9 @@ struct PhysicalConstants {
             return
         }
         let object = known ?? (covering.isEmpty ? target..<end(from: target) : target..<target + 1)
+        // Who translates the beginning of an object takes what follows for contiguous.
+        let isOne = map.pages(of: object).count == 1
+        grounds.append(Ground(object: object, user: isOne ? user : .fixed))
         for page in map.pages(of: object) where seen.insert(page).inserted {
             pins.append(Pin(pages: page..<page + 1, reason: reason, evidence: evidence()))
         }
@@ -103,7 +110,7 @@ struct PhysicalConstants {
             let value = table.symbols[relocation.symbol].value.rawValue &+ UInt64(bitPattern: relocation.addend)
             guard let target = address(value) else { continue }
             pin(
-                target, "named by its physical address",
+                target, .named(relocation.address), "named by its physical address",
                 "relocated word at \(relocation.address) holds \(value.hex)")
         }
     }
@@ -119,7 +126,7 @@ struct PhysicalConstants {
                 guard let target = address(value) else { continue }
                 immediates += 1
                 pin(
-                    target, "named by its physical address",
+                    target, .named(section.address + UInt64(place)), "named by its physical address",
                     "movabs $\(value.hex) at \(section.address + UInt64(place))")
             }
             computed.add(scan.halves, in: code, at: section.address)
@@ -127,7 +134,7 @@ struct PhysicalConstants {
         translated = computed.found.count
         let named = pins.count
         for (target, place) in computed.found {
-            pin(target, "translated to its physical address", "the code at \(place) computes it")
+            pin(target, .named(place), "translated to its physical address", "the code at \(place) computes it")
         }
         translatedPins = Set(pins[named...])
     }
@@ -142,7 +149,7 @@ struct PhysicalConstants {
             let isTable = value & 1 == 1 && value & 0x80 == 0
             guard isTable, let next = address(value & 0x000f_ffff_ffff_f000), next != table else { continue }
             pin(
-                next, "page table: the processor reads it by physical address",
+                next, .fixed, "page table: the processor reads it by physical address",
                 "entry \(entry) of the table at \(table), from \(name)")
             follow(next, level: level - 1, from: name, image)
         }

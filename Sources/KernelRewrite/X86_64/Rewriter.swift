@@ -56,10 +56,9 @@ enum Rewriter {
             $0.obstacle(analysis, patched, relocations)
         }
         return Rewriting(
-            code: code.leaving(crossed, "another jump is in the way of the one to the lookup"),
-            lookups: lookups, table: room.address..<room.address + UInt64(tableBytes),
-            changes: room.change(to: code.bytes, reason, image).byPage
-                + code.leads(analysis.map, originals, reason: reason)
+            code.leaving(crossed, "another jump is in the way of the one to the lookup"), lookups: lookups,
+            room: room.change(to: code.bytes, reason, image),
+            leads: code.leads(analysis.map, originals, reason: reason)
                 + (relocations?.changes(moving: code.relocated) ?? []))
     }
 
@@ -197,23 +196,5 @@ private struct LookupPayload: DetourPayload {
         else { return nil }
         bytes += copy + X86Code.add(difference, to: sum.result, bits: sum.bits)
         return bytes + saved.reversed().flatMap(X86Code.pop)
-    }
-}
-
-extension Change {
-    /// The same, a page at a time.
-    fileprivate var byPage: [Change] {
-        guard let address else { return [self] }
-        var changes: [Change] = []
-        var at = 0
-        while at < after.count {
-            let count = Swift.min(after.count - at, pageSize - Int((address + UInt64(at)).offsetInPage))
-            changes.append(
-                Change(
-                    fileOffset: fileOffset + at, address: address + UInt64(at), before: Array(before[at..<at + count]),
-                    after: Array(after[at..<at + count]), reason: reason, evidence: evidence))
-            at += count
-        }
-        return changes
     }
 }

@@ -46,9 +46,18 @@ enum Rules {
         let symbol: String
         var extent = Extent.object
         let reason: String
+        /// Functions that are all who use the object's frames as linear ones, by translating an address of each page that
+        /// they use: when all that they translate asks a table, the rule demands nothing. Empty where somebody else does:
+        /// the start of the kernel, hardware, firmware, a hypervisor, modules, or another kernel.
+        var askers: [String] = []
+        /// What they do with it, in the code of kernels that were looked at.
+        var use = ""
     }
 
     private static let pageTable = "page table: the processor reads it by physical address"
+
+    private static let eachPage =
+        "adds the offset of the page that is wanted before it translates, so each page is asked for"
 
     /// Objects translated through a pointer or by other means that no physical constant in the image shows.
     static let objects = [
@@ -63,18 +72,44 @@ enum Rules {
         ObjectRule(symbol: "level2_fixmap_pgt", reason: pageTable),
         ObjectRule(symbol: "level1_fixmap_pgt", reason: pageTable),
         ObjectRule(symbol: "early_dynamic_pgts", reason: pageTable),
-        ObjectRule(symbol: "bm_pte", reason: pageTable + " (early_ioremap_init installs it by __pa)"),
-        ObjectRule(symbol: "espfix_pud_page", reason: pageTable + " (init_espfix_bsp installs it by __pa)"),
+        ObjectRule(
+            symbol: "bm_pte", reason: pageTable + " (early_ioremap_init installs it by __pa)",
+            askers: ["early_ioremap_init"],
+            use: "an entry of a page table, which is found again by the linear alias of the frame in it"),
+        ObjectRule(
+            symbol: "espfix_pud_page", reason: pageTable + " (init_espfix_bsp installs it by __pa)",
+            askers: ["init_espfix_bsp"],
+            use: "an entry of a page table; other processors write the page by its own address"),
         ObjectRule(symbol: "level3_user_vsyscall", reason: pageTable + " (Xen)"),
         ObjectRule(symbol: "dummy_mapping", reason: "Xen maps it by its frame number"),
         ObjectRule(symbol: "xen_remap_buf", reason: "Xen remaps through it by its frame number"),
-        ObjectRule(symbol: "idt_table", reason: "mapped into the CPU entry area by __pa_symbol"),
+        ObjectRule(
+            symbol: "idt_table", reason: "mapped into the CPU entry area by __pa_symbol",
+            askers: ["idt_setup_apic_and_irq_gates"],
+            use:
+                "an entry of the CPU entry area, whose address the processor gets; it becomes read-only by its own address"
+        ),
         ObjectRule(symbol: "empty_zero_page", reason: "the zero page: mapped by its frame number (zero_pfn)"),
-        ObjectRule(symbol: "__vsyscall_page", reason: "mapped for userspace by its physical address"),
-        ObjectRule(symbol: "__vvar_page", reason: "mapped for userspace by its frame number"),
-        ObjectRule(symbol: "vdso_image_64", extent: .pointee, reason: "vDSO: mapped by frame numbers that count on"),
-        ObjectRule(symbol: "vdso_image_32", extent: .pointee, reason: "vDSO: mapped by frame numbers that count on"),
-        ObjectRule(symbol: "vdso_image_x32", extent: .pointee, reason: "vDSO: mapped by frame numbers that count on"),
+        ObjectRule(
+            symbol: "__vsyscall_page", reason: "mapped for userspace by its physical address",
+            askers: ["map_vsyscall"],
+            use: "an entry of the fixed mappings"),
+        ObjectRule(
+            symbol: "__vvar_page", reason: "mapped for userspace by its frame number",
+            askers: ["vvar_fault"],
+            use: "the frame number of a page that is mapped for userspace"),
+        ObjectRule(
+            symbol: "vdso_image_64", extent: .pointee, reason: "vDSO: mapped by frame numbers",
+            askers: ["vdso_fault"],
+            use: eachPage),
+        ObjectRule(
+            symbol: "vdso_image_32", extent: .pointee, reason: "vDSO: mapped by frame numbers",
+            askers: ["vdso_fault"],
+            use: eachPage),
+        ObjectRule(
+            symbol: "vdso_image_x32", extent: .pointee, reason: "vDSO: mapped by frame numbers",
+            askers: ["vdso_fault"],
+            use: eachPage),
         ObjectRule(symbol: "init_thread_union", reason: "the first task's stack: in use before the mapping is live"),
         ObjectRule(symbol: "init_stack", reason: "the first task's stack: in use before the mapping is live"),
         ObjectRule(
@@ -89,6 +124,30 @@ enum Rules {
             symbol: "asm_acpi_mp_play_dead", reason: "mapped at its physical address when a processor is handed back"),
         ObjectRule(symbol: "tsc_pg", reason: "Hyper-V writes the page by its frame number"),
         ObjectRule(symbol: "hv_extended_cap", reason: "Hyper-V writes it by its physical address"),
+    ]
+
+    struct LeftRule: Sendable {
+        let function: String
+        let reason: String
+    }
+
+    /// Functions with translations that cannot ask a table, and why none of them is of a page that could be released.
+    static let leftAlone = [
+        LeftRule(function: "arch_crash_save_vmcoreinfo", reason: "writes the offset itself down for crash dumps"),
+        LeftRule(
+            function: "__change_page_attr_set_clr",
+            reason: "finds the image's address of a frame whose linear alias somebody else than the image changes"),
+        LeftRule(
+            function: "__efi64_thunk", reason: "finds where EFI mixed mode returns to, by its linear address"),
+        LeftRule(
+            function: "efi_thunk_query_variable_info",
+            reason: "EFI mixed mode: what its callers pass, on their stacks and in allocated memory"),
+        LeftRule(
+            function: "__early_make_pgtable", reason: "goes from entries of the start's page tables to these tables"),
+        LeftRule(function: "init_real_mode", reason: "sizes of the real-mode code, in memory below the image"),
+        LeftRule(
+            function: "find_microcode_in_initrd",
+            reason: "a variable of the loader of microcode by its linear address, for kernels of 32 bits"),
     ]
 
     /// Root tables; what they lead to is followed.
@@ -158,6 +217,8 @@ enum Rules {
             .union(classes.flatMap { [$0.start, $0.end] })
             .union(exclusions.flatMap { [$0.start, $0.end] })
             .union(objects.map(\.symbol))
+            .union(objects.flatMap(\.askers))
+            .union(leftAlone.map(\.function))
             .union(earlyEntries)
             .union(startFunctions)
             .union(memblock)

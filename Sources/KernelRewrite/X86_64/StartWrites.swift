@@ -13,9 +13,6 @@ import KernelImage
 import PagePermutation
 
 enum StartWrites {
-    /// How far calls are followed: what lies deeper only reports.
-    private static let depth = 4
-
     static func find(_ analysis: KernelAnalysis, _ image: borrowing KernelImage) -> [Range<VirtualAddress>] {
         let map = analysis.map
         var written = analysis.pins.map { pin in
@@ -24,30 +21,13 @@ enum StartWrites {
         }
         for name in Rules.memblock { written += analysis.symbols.all(name).map(\.range) }
         let perCPU = perCPUTemplate(analysis)
-        let decoder = Decoder(.x86Bits64)
-        var seen: Set<VirtualAddress> = Set(analysis.symbols.all("start_kernel").map(\.address))
-        var next = analysis.handedOver
-        for name in Rules.startFunctions + ["memblock_reserve"] {
-            next += analysis.symbols.all(name).map(\.address)
-        }
-        for _ in 0..<depth {
-            let level = next
-            next = []
-            for entry in level where seen.insert(entry).inserted {
-                guard let function = analysis.index.function(at: entry),
-                    let code = map.bytes(at: function.value, count: Int(function.size), in: image)
-                else { continue }
-                for instruction in decoder.all(code, at: function.value) {
-                    if let target = instruction.target {
-                        next.append(target)
-                        continue
-                    }
-                    let named = instruction.constants(knownBases: []).map { VirtualAddress($0) }
-                    for reference in named + [instruction.relativeReference].compactMap({ $0 }) {
-                        if let variable = perCPU?.variable(at: reference.rawValue) { written.append(variable) }
-                        guard map.page(of: reference) != nil else { continue }
-                        written.append(analysis.data.object(at: reference) ?? reference..<reference + 8)
-                    }
+        for (_, instructions) in StartPath.functions(analysis, image) {
+            for instruction in instructions where instruction.target == nil {
+                let named = instruction.constants(knownBases: []).map { VirtualAddress($0) }
+                for reference in named + [instruction.relativeReference].compactMap({ $0 }) {
+                    if let variable = perCPU?.variable(at: reference.rawValue) { written.append(variable) }
+                    guard map.page(of: reference) != nil else { continue }
+                    written.append(analysis.data.object(at: reference) ?? reference..<reference + 8)
                 }
             }
         }

@@ -9,7 +9,7 @@ import PagePermutation
 extension Architecture {
     static let x86 = Architecture(
         name: "x86-64", machine: 62, analyse: X86_64.analyse, bake: Bake.bake, plant: BootArea.plant,
-        instrument: Instrument.plan, rewrite: Rewriter.plan,
+        instrument: Instrument.plan, rewrite: Rewriter.plan, release: PinRelease.release,
         readArea: BootArea.read, walk: Bake.walk,
         patchSites: PatchSites.find,
         startWrites: StartWrites.find)
@@ -45,12 +45,18 @@ enum X86_64 {
         guard root.address >= map.virtualBase else {
             throw .unsupported(file: image.path, "init_top_pgt at \(root.address) lies outside the image")
         }
-        let found = early.pins + constants.pins + objects(map, symbols, image) + notes(map, image)
-        let pins = found.sorted { $0.pages.lowerBound < $1.pages.lowerBound }
+        let (objects, rules) = objects(map, symbols, image)
+        let others = early.pins + notes(map, image)
+        func addresses(_ pin: Pin) -> Range<VirtualAddress> {
+            map.virtualBase + UInt64(pin.pages.lowerBound * pageSize)..<map.virtualBase
+                + UInt64(pin.pages.upperBound * pageSize)
+        }
+        let grounds = constants.grounds + rules + others.map { Ground(object: addresses($0), user: .fixed) }
+        let pins = (others + constants.pins + objects).sorted { $0.pages.lowerBound < $1.pages.lowerBound }
         let banner = KernelBanner(map, symbols, image)
         return KernelAnalysis(
             architecture: .x86, release: banner.release, build: banner.build, map: map, classes: pages.classes,
-            exclusions: pages.exclusions, pins: pins, translated: constants.translatedPins,
+            exclusions: pages.exclusions, pins: pins, grounds: grounds, translated: constants.translatedPins,
             remarks: [
                 "early code: \(early.functions.count) functions, \(early.instructions) instructions followed",
                 "physical constants: \(constants.relocated) relocated words, \(constants.immediates) in instructions, "
@@ -65,9 +71,12 @@ enum X86_64 {
             data: data)
     }
 
-    /// The pages of objects that rules name.
-    private static func objects(_ map: PageMap, _ symbols: KernelSymbols, _ image: borrowing KernelImage) -> [Pin] {
+    /// The pages of objects that rules name, and who the rules say uses them.
+    static func objects(
+        _ map: PageMap, _ symbols: KernelSymbols, _ image: borrowing KernelImage
+    ) -> ([Pin], [Ground]) {
         var pins: [Pin] = []
+        var grounds: [Ground] = []
         for rule in Rules.objects {
             for place in symbols.all(rule.symbol) {
                 var range = place.address..<place.address + max(place.size, 1)
@@ -80,10 +89,13 @@ enum X86_64 {
                     guard map.page(of: target) != nil, range.lowerBound < range.upperBound else { continue }
                 }
                 let pages = map.pages(of: range)
-                if !pages.isEmpty { pins.append(Pin(pages: pages, reason: rule.reason, evidence: rule.symbol)) }
+                guard !pages.isEmpty else { continue }
+                pins.append(Pin(pages: pages, reason: rule.reason, evidence: rule.symbol))
+                let user = rule.askers.isEmpty ? Ground.User.fixed : .functions(rule.askers, use: rule.use)
+                grounds.append(Ground(object: range, user: user))
             }
         }
-        return pins
+        return (pins, grounds)
     }
 
     /// The pages of ELF notes, which a loader reads from the file.
