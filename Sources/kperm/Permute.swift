@@ -51,6 +51,9 @@ struct Permute: ParsableCommand {
             jump. In a vmlinuz the boot stub fills the table in. A page that is pinned for its physical address moves then, \
             if all who use that address are known to ask; --dry-run lists these pages with who asks.
 
+            --no-rewrite (the default) leaves the kernel's own arithmetic alone: pages move within their classes, and what \
+            the kernel addresses physically is pinned.
+
             --modules names the kernel's modules, a directory: with --rewrite, all of it is written again, and those \
             that translate addresses ask the kernel's table, at the distance from phys_base that this kernel has; other \
             kernels must not load them.
@@ -110,7 +113,7 @@ struct Permute: ParsableCommand {
     @Option(help: "What is looked for: \(AuditExtent.allCases.map(\.rawValue).joined(separator: ", ")).")
     var audit: AuditExtent = .constants
 
-    @Flag(help: "Have translations of addresses ask a table, where that can be.")
+    @Flag(inversion: .prefixedNo, help: "Have translations of addresses ask a table, where that can be.")
     var rewrite = false
 
     @OptionGroup var moduleArguments: ModuleArguments
