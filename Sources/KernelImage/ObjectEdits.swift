@@ -144,7 +144,7 @@ private final class ObjectWriter {
 
     deinit {
         unsafe elf_end(elf)
-        for unsafebuffer in unsafe buffers { unsafe buffer.deallocate() }
+        while let buffer = unsafe buffers.popLast() { unsafe buffer.deallocate() }
         close(descriptor)
     }
 

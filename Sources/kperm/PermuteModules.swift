@@ -132,7 +132,7 @@ struct ModuleTree {
         var (changed, places, problem): ([UInt8], Int, String?) = ([], 0, nil)
         do throws(RewriteError) {
             let module = try RewrittenModule.make(
-                image, subject.laidOut, found.rewritable, lookups, name: subject.functionName)
+                image, subject.laidOut, found.sites.compactMap(\.rewritten), lookups, name: subject.functionName)
             (changed, places) = (module.file, module.places)
             left += module.left
         } catch {

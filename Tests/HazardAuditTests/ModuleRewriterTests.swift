@@ -41,7 +41,7 @@ private struct Rewritten {
         let found = TranslationSites(subject)
         sites = found.sites
         module = try RewrittenModule.make(
-            image, subject.laidOut, found.rewritable, lookups, name: subject.functionName)
+            image, subject.laidOut, found.sites.compactMap(\.rewritten), lookups, name: subject.functionName)
         self.subject = subject
         guard !module.file.isEmpty else {
             (after, before) = (subject, subject)
