@@ -26,7 +26,9 @@ public struct KernelModule: Equatable {
         return String(decoding: bytes[start..<end], as: UTF8.self)
     }
 
-    var dependencies: [String] { (information("depends") ?? "").split(separator: ",").map(String.init) }
+    var dependencies: [String] {
+        (information("depends") ?? "").split(separator: ",").map { String($0).replacing("-", with: "_") }
+    }
     /// What should be loaded before it though no symbol needs it (`softdep=pre: a b post: c`).
     var softDependencies: [String] {
         let words = (information("softdep") ?? "").split(separator: " ")
