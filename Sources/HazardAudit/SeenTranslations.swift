@@ -2,6 +2,9 @@
 
 // What a kernel noted of its translations, and how each ends: a page that stays
 // can be translated, what moves needs an explanation, and what has none is open.
+// Where translations ask a table, what came out is held against the order: every
+// one that gave another frame than the page's is wrong, and so is every one of a
+// page that moved at a place that asks nothing.
 
 public import Addressing
 import Disassembly
@@ -20,6 +23,10 @@ public struct SeenTranslation: Sendable {
         case explained
         /// Its page moves.
         case open
+        /// The table was asked, and its page's frame came out.
+        case right
+        /// Another frame than its page's came out.
+        case wrong
     }
 
     /// Functions and offsets: the instructions that read the offset which is added.
@@ -61,14 +68,23 @@ public struct SeenTranslations: Sendable {
     /// Places that were reached, and how often with an address of the image.
     public private(set) var placesReached = 0
     public private(set) var translated: UInt64 = 0
+    /// How often a place was reached, with whatever address.
+    public private(set) var reached: UInt64 = 0
+    /// Translations of addresses whose page moved; 0 unless the order is known.
+    public private(set) var ofMoved: UInt64 = 0
+    /// Those that gave another frame than the page's, and ways back that gave another page than the frame's.
+    public private(set) var wrong: UInt64 = 0
 
-    /// - Parameter pins: those asked for besides the kernel's own.
+    /// - Parameters:
+    ///   - pins: those asked for besides the kernel's own.
+    ///   - order: for a kernel whose translations ask a table, the order that it ran with.
     public init(
         _ observations: [Instrumentation.Observation], _ subject: AuditSubject, _ kernel: KernelAnalysis,
-        pins: [Pin] = []
+        pins: [Pin] = [], order: TranslationTable? = nil
     ) {
         for seen in observations {
             lost += seen.lost
+            reached += seen.reached
             translated += seen.ofImage
             if seen.reached > 0 { placesReached += 1 }
             let sites = seen.note.sites.map(subject.describe)
@@ -85,15 +101,22 @@ public struct SeenTranslations: Sendable {
                         count: open.reduce(0) { $0 + $1.count }, end: verdict.end, reason: verdict.reason,
                         evidence: verdict.evidence))
             }
-            for (offset, count) in seen.addresses {
-                let address = kernel.map.virtualBase + offset
-                let new = Verdict(of: Self.page(address, kernel), functions, kernel, kernel.pins + pins)
+            for noted in seen.addresses where noted.count > 0 {
+                let address = kernel.map.virtualBase + noted.offset
+                let page = Self.page(address, kernel)
+                var new = Verdict(of: page, functions, kernel, kernel.pins + pins)
+                if let order {
+                    let isMoved = order.forward[page] != UInt32(page)
+                    if isMoved, !seen.note.isReverse { ofMoved += noted.count }
+                    new.judge(noted, of: seen.note, order, isMoved: isMoved)
+                    if new.end == .wrong { wrong += noted.count }
+                }
                 let goesOn = open.last.map { $0.address + UInt64(pageSize) == address } ?? false
                 if !goesOn || new != verdict {
                     close()
                     open = []
                 }
-                open.append((address, count))
+                open.append((address, noted.count))
                 verdict = new
             }
             close()
@@ -108,9 +131,34 @@ public struct SeenTranslations: Sendable {
     }
 
     private struct Verdict: Equatable {
-        let end: SeenTranslation.End
-        let reason: String
-        let evidence: String
+        private(set) var end: SeenTranslation.End
+        private(set) var reason: String
+        private(set) var evidence: String
+
+        /// Holds what came out against an order.
+        mutating func judge(
+            _ seen: Instrumentation.Seen, of note: Instrumentation.Note, _ order: TranslationTable, isMoved: Bool
+        ) {
+            guard note.asksTable else {
+                guard isMoved, !(note.isReverse && end == .explained) else { return }
+                (end, evidence) = (.wrong, "")
+                reason =
+                    note.isReverse
+                    ? "made of a frame in which another page lies" : "asks no table, and the page moved"
+                return
+            }
+            let frame = order.physicalAddress(of: order.virtualBase + seen.offset)
+            if seen.others == 0, let frame, note.hasResult(seen.result, for: frame) {
+                if end == .open || end == .explained {
+                    (end, reason, evidence) = (.right, "the table gave the page's frame", "")
+                }
+            } else {
+                (end, reason) = (.wrong, "another frame came out than the page's")
+                evidence =
+                    "\(PhysicalAddress(seen.result)) instead of \(frame?.description ?? "none")"
+                    + (seen.others == 0 ? "" : ", and \(seen.others) times yet another")
+            }
+        }
 
         init(of page: Int, _ functions: Set<String>, _ kernel: KernelAnalysis, _ pins: [Pin]) {
             if let pin = pins.first(where: { $0.pages.contains(page) }) {

@@ -11,31 +11,33 @@ import KernelRewrite
 
 extension SiteFinder {
     /// Where each address can be looked at: behind the read, before anything else can come in between, or else where it
-    /// is used.
+    /// is used; one that comes out of a physical one, behind that.
     func looks(_ uses: [Use], from read: Int?) -> Result<ObservedSite?, Unobservable> {
         guard let read, let block = unit.blocks.first(where: { $0.range.contains(read) }) else {
             return .failure(Unobservable(reason: "not on any path"))
         }
         var looks: [ObservedSite.Look] = []
         for use in uses {
-            guard let register = use.register, !use.reverse else {
+            guard let register = use.register else {
                 return .failure(Unobservable(reason: "the address is in memory"))
             }
             var run: (instructions: Range<Int>, position: Int)?
-            for at in read..<block.range.upperBound where run == nil {
+            for at in read..<block.range.upperBound where run == nil && !use.reverse {
                 guard isHeld(register, before: at, to: use.number) else { continue }
                 run = self.run(from: read, to: at, in: block).map { ($0, at) }
             }
             if run == nil, let own = unit.blocks.first(where: { $0.range.contains(use.number) }) {
+                let place = use.reverse ? use.number + 1 : use.number
                 for start in own.range.prefix(through: use.number).reversed() where run == nil {
-                    run = self.run(from: start, to: use.number, in: own).map { ($0, use.number) }
+                    run = self.run(from: start, to: place, in: own).map { ($0, place) }
                 }
             }
             guard let run else { return .failure(Unobservable(reason: "no room for a jump to the note")) }
             let look = ObservedSite.Look(
                 instructions: Array(unit.instructions[run.instructions]),
-                before: unit.instructions[run.position].address,
-                register: register, displacement: use.displacement)
+                before: use.reverse
+                    ? unit.instructions[use.number].next : unit.instructions[run.position].address,
+                register: register, displacement: use.displacement, isReverse: use.reverse)
             if !looks.contains(look) { looks.append(look) }
         }
         return .success(ObservedSite(address: unit.instructions[read].address, looks: looks))

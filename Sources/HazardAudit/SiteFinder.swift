@@ -212,7 +212,8 @@ struct SiteFinder {
             }
         }
         let isOpen = kind == .register || kind == .shared
-        let looks = isOpen ? looks(real, from: number) : .success(nil)
+        let goesBack = real.contains(where: \.reverse) && real.allSatisfy { $0.problem == nil }
+        let looks = isOpen || goesBack ? looks(real, from: number) : .success(nil)
         let named = kind == .constant ? constants(real) ?? [] : []
         // Two or more are the ends of a range.
         let namesPage = named.count == 1 && !named.contains(where: subject.bounds)

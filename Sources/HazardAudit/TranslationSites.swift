@@ -76,6 +76,11 @@ public struct TranslationSites: Sendable {
             left: sites.filter { $0.rewritten == nil && $0.proof == nil }.map(\.address) + skipped.map(\.address))
     }
 
+    /// Those that can be noted where they are: all, or those that cannot ask a table.
+    public func observable(asking: Bool) -> [ObservedSite] {
+        sites.filter { !asking || $0.rewritten == nil }.compactMap(\.observed)
+    }
+
     init(sites: [TranslationSite], skipped: [(address: VirtualAddress, reason: String)]) {
         self.sites = sites.sorted { $0.address < $1.address }
         self.skipped = skipped

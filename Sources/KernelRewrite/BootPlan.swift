@@ -38,7 +38,8 @@ public struct BootPlan: Sendable {
     ///
     /// - Parameters:
     ///   - seed: what the stub draws from; nil to let it gather a seed at every boot.
-    ///   - sites: what the kernel shall note of its translations, for an audit; nil for a kernel to be used.
+    ///   - sites: what the kernel shall note of its translations, besides those that ask a table, for an audit; nil for
+    ///     a kernel to be used.
     ///   - translations: those of the kernel, for a request that has them ask a table.
     ///   - known: the kernel's analysis, for those who have it already.
     /// - Throws: `RewriteError` when the kernel lacks something the plan needs, or the request asks for what cannot be.
@@ -49,8 +50,8 @@ public struct BootPlan: Sendable {
     ) throws(RewriteError) -> BootPlan {
         let whole: KernelAnalysis
         if let known { whole = known } else { whole = try KernelAnalysis.of(kernel.kernel) }
-        let (analysis, rewriting) = try whole.answering(request).asking(
-            request, translations, kernel.kernel, kernel.relocations)
+        let (analysis, rewriting, instrumentation) = try whole.answering(request).asking(
+            request, translations, observing: sites, kernel.kernel, kernel.relocations)
         let problem = try RewritePlan.problem(analysis, request)
         let remarks = try builtInWords(kernel.kernel)
         var permutation: Permutation?
@@ -64,11 +65,6 @@ public struct BootPlan: Sendable {
         var request = request
         request.released = analysis.releasedPages
         let manifest = BootManifest(request, isDrawnAtBoot: secret == nil, tool: tool)
-        var instrumentation: Instrumentation?
-        if let sites {
-            instrumentation = try analysis.architecture.instrument(
-                analysis, kernel.kernel, sites, kernel.relocations)
-        }
         let planted = try analysis.architecture.plant(
             analysis, kernel.kernel, problem, secret, manifest.encoded(), instrumentation, rewriting)
         return BootPlan(

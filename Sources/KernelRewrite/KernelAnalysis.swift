@@ -104,10 +104,13 @@ public struct Architecture: Sendable {
     let instrument:
         @Sendable (KernelAnalysis, borrowing KernelImage, [ObservedSite], KASLRRelocations?)
             throws(RewriteError) -> Instrumentation
-    /// The changes that have translations ask a table of an order. What KASLR relocates, if it does, is left as it is.
+    /// The changes that have translations ask a table of an order, and note what comes out, with what is translated at
+    /// other sites, for an audit. What KASLR relocates, if it does, is left as it is.
     let rewrite:
-        @Sendable (KernelAnalysis, borrowing KernelImage, [ObservedSite], KASLRRelocations?, TranslationTable)
-            throws(RewriteError) -> Rewriting
+        @Sendable (
+            KernelAnalysis, borrowing KernelImage, [ObservedSite], _ noting: [ObservedSite]?, KASLRRelocations?,
+            TranslationTable
+        ) throws(RewriteError) -> Rewriting
     /// What holds of a kernel in which such translations ask the table.
     var release: @Sendable (KernelAnalysis, borrowing KernelImage, Rewriting, Translations) -> KernelAnalysis = {
         analysis, _, _, _ in analysis

@@ -23,13 +23,16 @@ public struct ObservedSite: Equatable, Sendable {
         public let register: GeneralRegister
         /// What is added to it besides, in bytes.
         public let displacement: Int64
+        /// Whether the address comes out of a physical one there, instead of being translated.
+        public let isReverse: Bool
 
         public init(
             instructions: [Instruction], before place: VirtualAddress, register: GeneralRegister, displacement: Int64,
-            isTrace: Bool = false
+            isTrace: Bool = false, isReverse: Bool = false
         ) {
             self.instructions = instructions
             self.isTrace = isTrace
+            self.isReverse = isReverse
             self.place = place
             self.register = register
             self.displacement = displacement

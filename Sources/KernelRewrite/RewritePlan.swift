@@ -86,23 +86,19 @@ public struct RewritePlan: Sendable {
     /// Plans a freshly drawn permutation.
     ///
     /// - Parameters:
-    ///   - sites: what the kernel shall note of its translations, for an audit; nil for a kernel to be used.
+    ///   - sites: what the kernel shall note of its translations, besides those that ask a table, for an audit; nil for
+    ///     a kernel to be used.
     ///   - translations: those of the kernel, for a request that has them ask a table.
     /// - Throws: `RewriteError` when the kernel lacks something the plan needs.
     public static func draw(
         _ image: borrowing KernelImage, _ request: Request, seed: borrowing Seed,
         observing sites: [ObservedSite]? = nil, rewriting translations: Translations? = nil
     ) throws(RewriteError) -> RewritePlan {
-        let (analysis, rewriting) = try KernelAnalysis.of(image).answering(request).asking(
-            request, translations, image, nil)
+        let (analysis, rewriting, instrumentation) = try KernelAnalysis.of(image).answering(request).asking(
+            request, translations, observing: sites, image, nil)
         let problem = try problem(analysis, request)
         let permutation: Permutation
         do { permutation = try Permutation.draw(problem, seed: seed) } catch { throw .seed(error) }
-        var instrumentation: Instrumentation?
-        if sites != nil, request.rewrites {
-            throw .unsupported(file: image.path, "translations that ask a table cannot be noted: give the original")
-        }
-        if let sites { instrumentation = try analysis.architecture.instrument(analysis, image, sites, nil) }
         return try RewritePlan(analysis, image, request, problem, permutation, instrumentation, rewriting)
     }
 
@@ -125,8 +121,8 @@ public struct RewritePlan: Sendable {
         _ image: borrowing KernelImage, _ request: Request, forward: [UInt32],
         rewriting translations: Translations? = nil
     ) throws(RewriteError) -> RewritePlan {
-        let (analysis, rewriting) = try KernelAnalysis.of(image).answering(request).asking(
-            request, translations, image, nil)
+        let (analysis, rewriting, _) = try KernelAnalysis.of(image).answering(request).asking(
+            request, translations, observing: nil, image, nil)
         let problem = try problem(analysis, request)
         let permutation = try wrapping(RewriteError.permutation) { () throws(PermutationError) in
             try Permutation(forward: forward, for: problem)
@@ -138,7 +134,6 @@ public struct RewritePlan: Sendable {
         _ analysis: KernelAnalysis, _ image: borrowing KernelImage, _ request: Request, _ problem: PermutationProblem,
         _ permutation: Permutation, _ instrumentation: Instrumentation? = nil, _ rewriting: Rewriting? = nil
     ) throws(RewriteError) {
-        self.instrumentation = instrumentation
         self.analysis = analysis
         var request = request
         request.released = analysis.releasedPages
@@ -148,23 +143,27 @@ public struct RewritePlan: Sendable {
         table = TranslationTable(
             permutation, virtualBase: analysis.map.virtualBase, physicalBase: analysis.map.physicalBase)
         baked = try analysis.architecture.bake(analysis, image, table, request.seedSource, instrumentation)
+        self.instrumentation = instrumentation
         self.rewriting = rewriting?.asking(table)
     }
 }
 
 extension KernelAnalysis {
-    /// What changes when translations ask a table, if the request asks for that, and what holds of the kernel then. The
-    /// table is that of pages which do not move.
+    /// What changes when translations ask a table, if the request asks for that, what holds of the kernel then, and what
+    /// is noted of these translations and of others, for an audit. The table is that of pages which do not move.
     func asking(
-        _ request: Request, _ translations: Translations?, _ image: borrowing KernelImage,
-        _ relocations: KASLRRelocations?
-    ) throws(RewriteError) -> (KernelAnalysis, Rewriting?) {
-        guard request.rewrites else { return (self, nil) }
+        _ request: Request, _ translations: Translations?, observing sites: [ObservedSite]?,
+        _ image: borrowing KernelImage, _ relocations: KASLRRelocations?
+    ) throws(RewriteError) -> (KernelAnalysis, Rewriting?, Instrumentation?) {
+        guard request.rewrites else {
+            guard let sites else { return (self, nil, nil) }
+            return (self, nil, try architecture.instrument(self, image, sites, relocations))
+        }
         let translations = translations ?? Translations(rewritable: [])
         let unmoved = TranslationTable(
             Permutation(identity: map.pageCount), virtualBase: map.virtualBase, physicalBase: map.physicalBase)
-        let rewriting = try architecture.rewrite(self, image, translations.rewritable, relocations, unmoved)
-        return (architecture.release(self, image, rewriting, translations), rewriting)
+        let rewriting = try architecture.rewrite(self, image, translations.rewritable, sites, relocations, unmoved)
+        return (architecture.release(self, image, rewriting, translations), rewriting, rewriting.instrumentation)
     }
 
     /// The question that a request puts to this kernel: what may move, and with what it trades places.

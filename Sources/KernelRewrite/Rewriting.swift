@@ -21,6 +21,8 @@ public struct Rewriting: Sendable {
 
     let code: DetourCode
     public let lookups: KernelLookups
+    /// What it notes while it runs; nil for a kernel to be used.
+    let instrumentation: Instrumentation?
     /// Where the table lies, as linked.
     public var table: Range<VirtualAddress> {
         lookups.table..<lookups.table + UInt64(LookupTable.byteCount(pages: lookups.pages))
@@ -30,9 +32,12 @@ public struct Rewriting: Sendable {
     /// What leads there.
     private let leads: [Change]
 
-    init(_ code: DetourCode, lookups: KernelLookups, room: Change, leads: [Change]) {
+    init(
+        _ code: DetourCode, lookups: KernelLookups, instrumentation: Instrumentation?, room: Change, leads: [Change]
+    ) {
         self.code = code
         self.lookups = lookups
+        self.instrumentation = instrumentation
         self.room = room
         self.leads = leads
     }
@@ -48,7 +53,9 @@ public struct Rewriting: Sendable {
     }
 
     public var places: [Place] {
-        code.led.flatMap(\.detour.looks).map { Place(sites: $0.sites, place: $0.place, register: $0.register) }
+        code.led.flatMap(\.detour.looks).filter(\.asksTable).map {
+            Place(sites: $0.sites, place: $0.place, register: $0.register)
+        }
     }
 
     /// Sites of which a place was left, ascending, and why.

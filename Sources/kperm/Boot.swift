@@ -37,7 +37,8 @@ struct Boot: AsyncParsableCommand {
 
             With --audit the kernel notes each address that it translates, in memory that is read from outside: which \
             instruction, which object, how often. Each entry ends as pinned, as staying by nature, as explained by a rule, or \
-            as open. Places that cannot be observed are counted. The image is made for this boot only.
+            as open. Places that cannot be observed are counted. The image is made for this boot only. Where translations \
+            ask the table (--rewrite), the frame that comes out is noted, too, and each that is not the page's is wrong.
 
             Exit status 1 when anything fails, with the log kept, or a translation is open.
 
@@ -105,6 +106,13 @@ struct Boot: AsyncParsableCommand {
             """)
     var audit = false
 
+    @Flag(
+        help: """
+            With --audit: have the translations ask a table, as permute --rewrite does, and hold every frame that comes out \
+            against the page's. An image made with --rewrite needs no asking.
+            """)
+    var rewrite = false
+
     @Option(
         help: "With --audit: write devices' transfers that touch the image here, for `kperm simulate dma`.",
         completion: .file())
@@ -126,6 +134,9 @@ struct Boot: AsyncParsableCommand {
             throw ValidationError("--modules \(modules): no such directory")
         }
         if transfers != nil, !audit { throw ValidationError("--transfers goes with --audit") }
+        if rewrite, !audit {
+            throw ValidationError("--rewrite goes with --audit: for a kernel to use, kperm permute --rewrite")
+        }
         if table != nil, !audit { throw ValidationError("--table goes with --audit") }
         if audit, `repeat` != nil || kexec != nil {
             throw ValidationError("--audit makes one image of its own: not with --repeat or --kexec")

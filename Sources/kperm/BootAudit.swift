@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 
 // `kperm boot --audit`: a permutation of the image that notes what it translates,
-// made for this one boot, and the list of what it noted.
+// made for this one boot, and the list of what it noted; of a kernel whose
+// translations ask the table also whether the right frame came out each time.
 
 import Addressing
 import GuestCheck
@@ -22,14 +23,17 @@ extension Boot {
         }
     }
 
-    private func runAudit(_ original: borrowing KernelImage, _ request: Request) async throws {
+    private func runAudit(_ original: borrowing KernelImage, _ given: Request) async throws {
+        var request = given
+        request.rewrites = request.rewrites || rewrite
         let scratch = try Scratch()
         let path = "\(scratch.path)/image"
         progress("following the code")
         let subject = try attempt { () throws(RewriteError) in try AuditSubject.kernel(original) }
         let sites = TranslationSites(subject)
         let plan = try attempt { () throws(RewriteError) in
-            try RewritePlan.draw(original, request, observing: sites.sites.compactMap(\.observed))
+            try RewritePlan.draw(
+                original, request, observing: sites.observable(asking: request.rewrites), rewriting: sites.translations)
         }
         guard let instrumentation = plan.instrumentation else { return }
         try attempt { () throws(RewriteError) in try plan.apply(to: path, from: original, tool: kpermVersion) }
@@ -47,11 +51,11 @@ extension Boot {
         progress("following the code")
         let subject = try attempt { () throws(RewriteError) in try AuditSubject.kernel(original.kernel) }
         let sites = TranslationSites(subject)
-        let request = Request()
+        let request = Request(rewrites: rewrite)
         let plan = try attempt { () throws(RewriteError) in
             try BootPlan.make(
-                original, request, seed: nil, tool: kpermVersion, observing: sites.sites.compactMap(\.observed),
-                analysis: subject.kernel)
+                original, request, seed: nil, tool: kpermVersion, observing: sites.observable(asking: rewrite),
+                rewriting: sites.translations, analysis: subject.kernel)
         }
         guard let instrumentation = plan.instrumentation else { return }
         progress("compressing it again")
@@ -69,12 +73,14 @@ extension Boot {
         var expectation = expectation
         expectation.notes = instrumentation.range
         let result = try await boot(expectation)
+        let live = result.table.flatMap { unsafe try? TranslationTable(reading: $0.span.bytes) }
+        let order = request.rewrites ? live : nil
         let seen = result.notes.flatMap(instrumentation.read).map {
-            SeenTranslations($0, subject, kernel, pins: request.pins)
+            SeenTranslations($0, subject, kernel, pins: request.pins, order: order)
         }
         let transfers = result.transfers.map { BootAuditReport.ImageTransfer($0, subject, kernel.map) }
-        let report = BootAuditReport(sites, instrumentation, seen, transfers, subject)
-        let live = result.table.flatMap { unsafe try? TranslationTable(reading: $0.span.bytes) }
+        let report = BootAuditReport(
+            sites, instrumentation, seen, transfers, subject, asking: request.rewrites, order)
         if let list = self.transfers {
             let base = live?.virtualBase ?? kernel.map.virtualBase
             let lines = transfers.sorted { $0.offset < $1.offset }.compactMap { $0.line(from: base) }.joined()
@@ -189,17 +195,23 @@ struct BootAuditReport: Encodable {
     let lost: UInt64?
     let entries: [Entry]
     let transfers: [ImageTransfer]
+    /// Nil for a kernel whose translations ask no table.
+    let lookups: Lookups?
 
     init(
         _ found: TranslationSites, _ instrumentation: Instrumentation, _ seen: SeenTranslations?,
-        _ transfers: [ImageTransfer], _ subject: AuditSubject
+        _ transfers: [ImageTransfer], _ subject: AuditSubject, asking: Bool, _ order: TranslationTable?
     ) {
         self.transfers = transfers
+        lookups = asking ? Lookups(found, instrumentation, seen, subject, order) : nil
         var missing = Dictionary(uniqueKeysWithValues: instrumentation.left.map { ($0.address, $0.reason) })
-        for site in found.sites { if let why = site.whyNotObserved { missing[site.address] = why } }
+        func isNoted(_ site: TranslationSite) -> Bool { site.observed != nil || asking && site.rewritten != nil }
+        for site in found.sites where !isNoted(site) {
+            if let why = site.whyNotObserved { missing[site.address] = why }
+        }
         for place in found.skipped { missing[place.address] = place.reason }
         sites = found.sites.count + found.skipped.count
-        observed = found.sites.count { $0.observed != nil && missing[$0.address] == nil }
+        observed = found.sites.count { isNoted($0) && missing[$0.address] == nil }
         known = sites - observed - missing.count
         unobserved = missing.sorted { $0.key < $1.key }.map {
             Unobserved(address: $0.description, place: subject.describe($0), reason: $1)
@@ -219,6 +231,7 @@ struct BootAuditReport: Encodable {
         Swift.print(
             "noted: \(translated) translations of addresses of the image, at \(placesReached) places reached; "
                 + "\(lost) not kept")
+        lookups?.print()
         for entry in entries {
             let pages = entry.firstPage == entry.lastPage ? "" : " … \(entry.lastAddress)"
             Swift.print(
@@ -246,6 +259,7 @@ struct BootAuditReport: Encodable {
         if placesReached == 0 { return "no observed place was ever reached: the instrumented kernel noted nothing" }
         let open = entries.count { $0.end == .open }
         let wrong = transfers.count { $0.end == .open }
+        if let problem = lookups?.problem { return problem }
         if wrong > 0 { return "\(wrong) transfers of devices touch what may move" }
         if open > 0 { return "\(open) translations of what may move have no explanation" }
         return lost > 0 ? "\(lost) translations found no room in the notes" : nil

@@ -24,7 +24,7 @@ struct DebianRewriteTests {
         let found = TranslationSites(subject)
         let plan = try RewritePlan.draw(image, Request())
         let rewriting = try Rewriter.plan(
-            plan.analysis, image, found.sites.compactMap(\.rewritten), nil, plan.table)
+            plan.analysis, image, found.sites.compactMap(\.rewritten), noting: nil, nil, plan.table)
 
         let map = plan.analysis.map
         var before: [UInt8] = []

@@ -8,6 +8,7 @@
     import Disassembly
     import Foundation
     import KernelImage
+    import PagePermutation
     import TestSupport
     import Testing
 
@@ -29,12 +30,15 @@
 
         let sites: [TranslationSite]
         let plan: Instrumentation
+        /// The order that translations ask for, if they do.
+        let order: TranslationTable?
         private let before: [UInt8]
         private let after: [UInt8]
         private let start: Int
         private let virtualBase: VirtualAddress
 
-        init(_ body: String) throws {
+        /// - Parameter table: what translations ask, for an order; nil where they ask nothing.
+        init(_ body: String, asking table: ((TranslationTable) -> [UInt8])? = nil) throws {
             let assembler = """
                 FUNCTION(start): \(body)
                 END(start)
@@ -53,13 +57,37 @@
             }
             virtualBase = try address("_text")
             let map = try PageMap(image, from: virtualBase, to: try address("_end"))
-            sites = TranslationSites(subject).sites
+            let found = TranslationSites(subject)
+            sites = found.sites
             let notes = try address("notes")
-            let observed = sites.compactMap(\.observed)
-            let looks = observed.reduce(0) { $0 + $1.looks.count }
+            let observed = found.observable(asking: table != nil)
+            let asking = table == nil ? [] : found.rewritable
+            let looks = (observed + asking).reduce(0) { $0 + $1.looks.count }
             var plan = Instrumentation(range: notes..<notes + UInt64(Instrumentation.byteCount(looks: looks)))
             let room = try address("room")
-            let code = Instrument.code(Detour.merged(observed), at: room, map, image, &plan) { _ in nil }
+            let code: [UInt8]
+            if let table {
+                // The kernel's own pages stay, so that it runs where it is.
+                let object = Int(try address("object") - virtualBase) / pageSize
+                let frames = Array(0..<UInt32(object)) + (UInt32(object)..<UInt32(map.pageCount)).reversed()
+                let problem = try PermutationProblem(
+                    pageCount: map.pageCount,
+                    classes: [PageClass(name: "data", ranges: [object..<map.pageCount])])
+                let made = TranslationTable(
+                    try Permutation(forward: frames, for: problem), virtualBase: VirtualAddress(Self.base),
+                    physicalBase: PhysicalAddress(Self.base &- Self.startKernelMap))
+                order = made
+                let detours = Detour.all(asking).detours + Detour.merged(observed).map(\.asksNothing)
+                var noting: Instrumentation? = plan
+                let rewritten = Rewriter.code(detours, at: room, map, image, table(made), nil, &noting) { _ in nil }
+                plan = try #require(noting)
+                plan.changes = rewritten.led.map(\.lead)
+                plan.left = rewritten.left
+                code = rewritten.bytes
+            } else {
+                order = nil
+                code = Instrument.code(Detour.merged(observed), at: room, map, image, &plan) { _ in nil }
+            }
             var memory: [UInt8] = []
             for page in 0..<map.pageCount { memory += map.contents(of: page, in: image) }
             before = memory
@@ -160,6 +188,76 @@
                 #expect(seen.map(\.offset).sorted() == noted.map { first + $0 }, TestRandom.comment(body))
                 #expect(seen.allSatisfy { $0.count == 1 } && notes.allSatisfy { $0.lost == 0 })
             }
+        }
+
+        /// The addresses that are asked for, offsets from the one in rdi, and what came out, with nothing else changed but
+        /// by the difference of the page's frame.
+        @Test(arguments: [
+            ("mov phys_base(%rip), %rax; add %rdi, %rax; ret", 0, 0),
+            ("add phys_base(%rip), %rdi; ret", 7, 0),
+            ("mov phys_base(%rip), %rax; lea 16(%rdi,%rax), %rcx; ret", 1, 16),
+            ("mov phys_base(%rip), %rax; cmp %rsi, %rdi; lea (%rdi,%rax), %rdx; setb %cl; ret", 2, 0),
+            ("mov $0x80000000, %eax; add phys_base(%rip), %rax; add %rdi, %rax; mov %rax, %rdx; ret", 0, 0),
+        ])
+        func whatComesOutIsNoted(body: String, result: Int, displacement: UInt64) throws {
+            let kernel = try Instrumented(body, asking: LookupTable.bytes)
+            let order = try #require(kernel.order)
+            #expect(kernel.plan.left.isEmpty && kernel.sites.allSatisfy { $0.rewritten != nil }, "\(kernel.sites)")
+            var random = TestRandom()
+            for form in [kernel.physicalForm(0x1100), kernel.virtualForm(0x1100)] {
+                let given = registers(&random, Self.rdi, form)
+                let plain = try kernel.run(given, instrumented: false)
+                let watched = try kernel.run(given, instrumented: true)
+                let address = VirtualAddress(kernel.virtualForm(0x1100)) + displacement
+                let frame = try #require(order.physicalAddress(of: address))
+                let difference = frame.rawValue &- address.rawValue &+ 0xffff_ffff_8000_0000
+                #expect(difference != 0 && difference % UInt64(pageSize) == 0)
+                for number in 0..<17 where number != 4 {
+                    let isSum = plain.registers[number] == plain.registers[result]
+                    #expect(
+                        watched.registers[number] == plain.registers[number] &+ (isSum ? difference : 0),
+                        TestRandom.comment("\(body): register \(number)"))
+                }
+                #expect(kernel.rest(plain.memory) == kernel.rest(watched.memory), TestRandom.comment(body))
+                let notes = try kernel.notes(watched.memory)
+                let seen = notes.flatMap(\.addresses)
+                #expect(seen.map(\.offset) == [address.rawValue - Instrumented.base], TestRandom.comment(body))
+                #expect(seen.allSatisfy { $0.count == 1 && $0.others == 0 }, TestRandom.comment(body))
+                #expect(notes.allSatisfy { $0.note.hasResult(seen[0].result, for: frame) }, TestRandom.comment(body))
+            }
+        }
+
+        /// A table that is wrong shows in what came out, and so does one that changes.
+        @Test func wrongResultsAreNoted() throws {
+            let body = "mov phys_base(%rip), %rax; add %rdi, %rax; add %rsi, phys_base(%rip); ret"
+            let kernel = try Instrumented(body) { order in
+                var bytes = LookupTable.bytes(order)
+                let page = order.pageCount - 2
+                bytes[8 * page + 1] ^= 0x10
+                return bytes
+            }
+            let order = try #require(kernel.order)
+            var random = TestRandom()
+            for (offset, isRight) in [(UInt64(0x1d000), true), (0x1e000, false), (0x1f000, true)] {
+                var given = registers(&random, Self.rdi, kernel.virtualForm(offset))
+                given[6] = 0x1000
+                let memory = try kernel.run(given, instrumented: true, repeats: 3).memory
+                let seen = try #require(try kernel.notes(memory).first { $0.note.asksTable })
+                let address = VirtualAddress(kernel.virtualForm(offset))
+                let frame = try #require(order.physicalAddress(of: address))
+                let noted = try #require(seen.addresses.first)
+                #expect(seen.note.hasResult(noted.result, for: frame) == isRight, TestRandom.comment("\(offset.hex)"))
+                #expect(noted.count == 3 && noted.others == 2)
+            }
+        }
+
+        /// What comes out of a physical address is noted behind that.
+        @Test func theWayBackIsNoted() throws {
+            let kernel = try Instrumented("sub phys_base(%rip), %rdi; mov %rdi, %rax; ret")
+            var random = TestRandom()
+            let given = registers(&random, Self.rdi, kernel.physicalForm(0x2000))
+            let notes = try kernel.notes(kernel.run(given, instrumented: true).memory)
+            #expect(notes.flatMap(\.addresses).map(\.offset) == [kernel.virtualForm(0x2000) - Instrumented.base])
         }
 
         /// An address that is none of the image's is counted, and not kept.

@@ -52,9 +52,9 @@ private struct Rewritten {
         let detours = Detour.all(sites.compactMap(\.rewritten)).detours
         let lookups = KernelLookups(
             text: base, table: room, pages: frames.count, physBase: try address("phys_base"))
+        var noNotes: NotePayload?
         code = Rewriter.code(
-            detours, behind: table, at: room, lookups,
-            map.originals(of: detours, in: image)
+            detours, behind: table, at: room, lookups, map.originals(of: detours, in: image), nil, &noNotes
         ) { _ in nil }
         var memory: [UInt8] = []
         for page in 0..<map.pageCount { memory += map.contents(of: page, in: image) }

@@ -18,9 +18,6 @@ import KernelImage
 
 /// What is done besides the instructions of a detour.
 protocol DetourPayload {
-    /// An upper bound of the bytes of one look, besides its instruction's.
-    static var bytesPerLook: Int { get }
-
     /// The code for the first of some instructions, or for what comes behind the last; nil when it cannot be.
     ///
     /// - Parameter looks: those before this instruction.
@@ -38,6 +35,9 @@ struct Detour {
         let place: VirtualAddress
         let register: GeneralRegister
         let displacement: Int64
+        let isReverse: Bool
+        /// Whether it asks a table, in a kernel whose translations do.
+        var asksTable = true
     }
 
     /// One after the other. Those that the jump takes are entered at the first only, and so are all that lie one behind
@@ -132,15 +132,30 @@ struct Detour {
         return trace
     }
 
+    /// The same, which asks no table.
+    var asksNothing: Detour {
+        var other = self
+        for i in looks.indices { other.looks[i].asksTable = false }
+        return other
+    }
+
+    /// Whether it takes none of another's instructions.
+    func isApart(from other: Detour) -> Bool {
+        !other.instructions.contains { start < $0.next && $0.address < end }
+    }
+
     private mutating func add(_ look: ObservedSite.Look, of site: VirtualAddress) {
         let same = looks.firstIndex {
             $0.place == look.place && $0.register == look.register && $0.displacement == look.displacement
+                && $0.isReverse == look.isReverse
         }
         if let same {
             if !looks[same].sites.contains(site) { looks[same].sites.append(site) }
             return
         }
-        let new = Look(sites: [site], place: look.place, register: look.register, displacement: look.displacement)
+        let new = Look(
+            sites: [site], place: look.place, register: look.register, displacement: look.displacement,
+            isReverse: look.isReverse)
         // The last may be behind all instructions.
         let order = instructions.map(\.address) + [end]
         let at = looks.firstIndex { other in
@@ -194,10 +209,12 @@ struct Detour {
     }
 
     /// An upper bound of the bytes of the code.
-    func bound<Payload: DetourPayload>(_ payload: Payload.Type) -> Int {
+    ///
+    /// - Parameter bytesPerLook: an upper bound of what a payload makes of one look, besides its instruction.
+    func bound(_ bytesPerLook: Int) -> Int {
         // An instruction may stand there twice, and a short jump become a long one.
         let copied = instructions.reduce(0) { $0 + $1.size } + looks.reduce(0) { $0 + size(at: $1.place) }
-        return looks.count * Payload.bytesPerLook + copied + (isTrace ? instructions.count + 1 : 2)
+        return looks.count * bytesPerLook + copied + (isTrace ? instructions.count + 1 : 2)
             * (ObservedSite.jumpBytes + 1)
     }
 

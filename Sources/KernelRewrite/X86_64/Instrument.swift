@@ -4,7 +4,7 @@
 // does so become a jump to a copy of them elsewhere, which hands the address to
 // the code of images/stub/x86_64/record.c on the way, and jumps back:
 //
-//     mov phys_base(%rip), %rax     jmp 1f; nop       1: push %rdi; push $0; push $17; call entry
+//     mov phys_base(%rip), %rax     jmp 1f; nop       1: push %rdi; push $0; push $0; push $17; call entry
 //     add %rdi, %rax            ->  add %rdi, %rax       mov phys_base(%rip), %rax
 //                                                        jmp back
 //
@@ -30,7 +30,7 @@ enum Instrument {
         let looks = detours.reduce(0) { $0 + $1.looks.count }
         var plan = Instrumentation(range: try notesRange(analysis, image, looks: looks))
         let room = try TextRoom.find(
-            detours.reduce(RecordCode.bytes.count) { $0 + $1.bound(NotePayload.self) }, analysis, image)
+            detours.reduce(RecordCode.bytes.count) { $0 + $1.bound(NotePayload.bytesPerLook) }, analysis, image)
         let patched = analysis.patchSites(in: image)
         let bytes = code(detours, at: room.address, analysis.map, image, &plan, relocations) {
             $0.obstacle(analysis, patched, relocations)
@@ -56,7 +56,12 @@ enum Instrument {
         plan.notes = payload.notes
         plan.changes += relocations?.changes(moving: code.relocated) ?? []
         plan.left = code.left
-        var bytes = code.bytes
+        return recorder(at: place, map, plan) + code.bytes.dropFirst(RecordCode.bytes.count)
+    }
+
+    /// The code that writes the notes of a plan, for a place in text.
+    static func recorder(at place: VirtualAddress, _ map: PageMap, _ plan: Instrumentation) -> [UInt8] {
+        var bytes = RecordCode.bytes
         let parameters = place + UInt64(RecordCode.parameters)
         func distance(_ target: VirtualAddress) -> UInt64 { target.rawValue &- parameters.rawValue }
         let words = [
@@ -69,7 +74,7 @@ enum Instrument {
     }
 
     /// Behind the image, up to the end of its last large page.
-    private static func notesRange(
+    static func notesRange(
         _ analysis: KernelAnalysis, _ image: borrowing KernelImage, looks: Int
     ) throws(RewriteError) -> Range<VirtualAddress> {
         func refuse(_ what: String) -> RewriteError { .unsupported(file: analysis.symbols.file, what) }
@@ -102,8 +107,8 @@ enum Instrument {
 }
 
 /// Hands what the registers hold to the code of images/stub/x86_64/record.c.
-private struct NotePayload: DetourPayload {
-    static let bytesPerLook = 17
+struct NotePayload: DetourPayload {
+    static let bytesPerLook = 19
 
     let entry: VirtualAddress
     /// By number.
@@ -117,18 +122,33 @@ private struct NotePayload: DetourPayload {
     ) -> [UInt8]? {
         var bytes: [UInt8] = []
         for look in looks {
-            guard let displacement = Int32(exactly: look.displacement), look.register != .rsp else { return nil }
-            bytes += X86Code.push(look.register)
-            bytes.append(0x68)
-            bytes.append(littleEndian: displacement)
-            bytes.append(0x68)
-            bytes.append(littleEndian: Int32(notes.count))
-            guard let call = X86Code.branch(0xe8, from: place + UInt64(bytes.count), to: entry) else { return nil }
+            guard look.register != .rsp else { return nil }
+            bytes += X86Code.push(look.register) + Self.noResult
+            guard let call = call(look, at: place + UInt64(bytes.count)) else { return nil }
             bytes += call
-            notes.append(Instrumentation.Note(sites: look.sites, place: look.place, register: look.register))
         }
         guard let instruction = instructions.first else { return bytes }
         return InstructionCopy.bytes(of: instruction, original, at: place + UInt64(bytes.count), decoder)
             .map { bytes + $0 }
+    }
+
+    /// `push $0`
+    private static let noResult: [UInt8] = [0x6a, 0]
+
+    /// What hands over what was pushed: the register of a look, and what it was translated to.
+    ///
+    /// - Parameter bits: how many bits of it count; nil for none.
+    mutating func call(_ look: Detour.Look, resultBits bits: Int? = nil, at place: VirtualAddress) -> [UInt8]? {
+        guard let displacement = Int32(exactly: look.displacement) else { return nil }
+        var bytes: [UInt8] = [0x68]
+        bytes.append(littleEndian: displacement)
+        bytes.append(0x68)
+        bytes.append(littleEndian: Int32(notes.count))
+        guard let call = X86Code.branch(0xe8, from: place + UInt64(bytes.count), to: entry) else { return nil }
+        notes.append(
+            Instrumentation.Note(
+                sites: look.sites, place: look.place, register: look.register, isReverse: look.isReverse,
+                resultBits: bits))
+        return bytes + call
     }
 }

@@ -86,7 +86,8 @@ public struct RewrittenModule: Sendable {
             originals[instruction.address] = rewriter.bytes(instruction)
         }
         let (place, obstacle) = (rewriter.place, rewriter.obstacle)
-        let code = Rewriter.code(detours, behind: [], at: place, lookups, originals, unless: obstacle)
+        var noNotes: NotePayload?
+        let code = Rewriter.code(detours, behind: [], at: place, lookups, originals, nil, &noNotes, unless: obstacle)
             .leaving(crossed, "another jump is in the way of the one to the lookup")
         guard !code.led.isEmpty else {
             return RewrittenModule(places: 0, left: code.left, file: [], code: code, edits: rewriter.edits)

@@ -26,6 +26,10 @@
 // the running kernel lets nobody write:
 //
 //     table | copies
+//
+// For an audit the copies also note what was asked and what came out, by the code
+// of Instrument.swift, which lies behind the table then. Other translations are
+// noted where no jump of these is in the way.
 
 public import Addressing
 import Disassembly
@@ -33,17 +37,27 @@ import KernelImage
 public import PagePermutation
 
 enum Rewriter {
+    /// - Parameter others: what shall be noted besides what asks the table; nil in a kernel to be used.
     static func plan(
         _ analysis: KernelAnalysis, _ image: borrowing KernelImage, _ sites: [ObservedSite],
-        _ relocations: KASLRRelocations?, _ order: TranslationTable
+        noting others: [ObservedSite]?, _ relocations: KASLRRelocations?, _ order: TranslationTable
     ) throws(RewriteError) -> Rewriting {
         guard !sites.isEmpty else {
             throw .unsupported(file: analysis.symbols.file, "no translation that could ask a table was found")
         }
-        let (detours, crossed) = Detour.all(sites)
+        let (asking, crossed) = Detour.all(sites)
+        let known = Detour.merged(others ?? [])
+        let noted = known.filter { detour in asking.allSatisfy(detour.isApart) }.map(\.asksNothing)
+        let detours = asking + noted
         let tableBytes = LookupTable.byteCount(pages: analysis.map.pageCount)
-        let room = try TextRoom.find(
-            detours.reduce(tableBytes) { $0 + $1.bound(LookupPayload.self) }, analysis, image)
+        var instrumentation: Instrumentation?
+        if others != nil {
+            let looks = detours.reduce(0) { $0 + $1.looks.count }
+            instrumentation = Instrumentation(range: try Instrument.notesRange(analysis, image, looks: looks))
+        }
+        let front = tableBytes + (others == nil ? 0 : RecordCode.bytes.count)
+        let bytesPerLook = LookupPayload.bytesPerLook + (others == nil ? 0 : NotePayload.bytesPerLook)
+        let room = try TextRoom.find(detours.reduce(front) { $0 + $1.bound(bytesPerLook) }, analysis, image)
         // What may take the place of other code runs there, and not where it stands.
         let replacements = image.section(named: ".altinstr_replacement").map { [$0.address..<$0.end] } ?? []
         let patched = (analysis.patchSites(in: image) + replacements).mergedRanges
@@ -52,11 +66,19 @@ enum Rewriter {
             text: analysis.map.virtualBase, table: room.address, pages: analysis.map.pageCount,
             physBase: try analysis.symbols.require("phys_base", for: "which translations add").address)
         let table = LookupTable.bytes(order)
-        let code = code(detours, behind: table, at: room.address, lookups, originals, relocations) {
+        let recorder = room.address + UInt64(table.count)
+        let first = table + (instrumentation.map { Instrument.recorder(at: recorder, analysis.map, $0) } ?? [])
+        var notes = instrumentation.map { _ in NotePayload(entry: recorder + UInt64(RecordCode.entry)) }
+        let code = code(detours, behind: first, at: room.address, lookups, originals, relocations, &notes) {
             $0.obstacle(analysis, patched, relocations)
         }
+        .leaving(crossed, "another jump is in the way of the one to the lookup")
+        let covered = known.filter { detour in !noted.contains { $0.start == detour.start } }
+        instrumentation?.notes = notes?.notes ?? []
+        instrumentation?.left =
+            code.leaving(covered.flatMap(\.looks).flatMap(\.sites), "a jump to a lookup is in the way").left
         return Rewriting(
-            code.leaving(crossed, "another jump is in the way of the one to the lookup"), lookups: lookups,
+            code, lookups: lookups, instrumentation: instrumentation,
             room: room.change(to: code.bytes, reason, image),
             leads: code.leads(analysis.map, originals, reason: reason)
                 + (relocations?.changes(moving: code.relocated) ?? []))
@@ -66,13 +88,19 @@ enum Rewriter {
 
     /// The code, behind other bytes.
     ///
-    /// - Parameter obstacle: why a detour must not be.
+    /// - Parameters:
+    ///   - notes: what is noted besides; nil for nothing.
+    ///   - obstacle: why a detour must not be.
     static func code(
         _ detours: [Detour], behind first: [UInt8], at place: VirtualAddress, _ lookups: KernelLookups,
-        _ originals: OriginalCode, _ relocations: KASLRRelocations? = nil, unless obstacle: (Detour) -> String?
+        _ originals: OriginalCode, _ relocations: KASLRRelocations? = nil, _ notes: inout NotePayload?,
+        unless obstacle: (Detour) -> String?
     ) -> DetourCode {
-        var payload = LookupPayload(lookups: lookups)
-        return DetourCode(detours, behind: first, at: place, &payload, originals, relocations, unless: obstacle)
+        var payload = LookupPayload(lookups: lookups, notes: notes)
+        let code = DetourCode(
+            detours, behind: first, at: place, &payload, originals, relocations, unless: obstacle)
+        notes = payload.notes
+        return code
     }
 }
 
@@ -146,22 +174,23 @@ struct OffsetSum {
     }
 }
 
-/// Looks the difference up and adds it.
+/// Looks the difference up and adds it, and notes both if it is to.
 private struct LookupPayload: DetourPayload {
     static let bytesPerLook = 64
 
     let lookups: KernelLookups
+    var notes: NotePayload?
 
-    func code(
+    mutating func code(
         for instructions: ArraySlice<Instruction>, _ original: [UInt8], _ looks: [Detour.Look],
         at place: VirtualAddress, _ decoder: borrowing Decoder
     ) -> [UInt8]? {
-        guard let instruction = instructions.first else { return looks.isEmpty ? [] : nil }
-        guard let look = looks.first else {
-            return InstructionCopy.bytes(of: instruction, original, at: place, decoder)
+        guard let look = looks.first(where: \.asksTable) else {
+            if notes != nil { return notes?.code(for: instructions, original, looks, at: place, decoder) }
+            return instructions.first.map { InstructionCopy.bytes(of: $0, original, at: place, decoder) } ?? []
         }
         let (text, table) = (lookups.text, lookups.table)
-        guard looks.count == 1, let sum = OffsetSum(instruction, look),
+        guard looks.count == 1, let instruction = instructions.first, let sum = OffsetSum(instruction, look),
             let displacement = Int32(exactly: look.displacement), let limit = Int32(exactly: lookups.pages),
             let distance = X86Code.distance(from: text, to: table)
         else { return nil }
@@ -177,7 +206,8 @@ private struct LookupPayload: DetourPayload {
         guard let difference = free(), let base = isFree ? sum.result : free() else { return nil }
         let keepsFlags = !instructions.writeFlags
 
-        var bytes = saved.flatMap(X86Code.push)
+        var bytes = notes == nil ? [] : X86Code.push(look.register)
+        bytes += saved.flatMap(X86Code.push)
         if keepsFlags { bytes += X86Code.pushFlags }
         guard let start = X86Code.load(base, addressOf: text, at: place + UInt64(bytes.count)) else { return nil }
         bytes += start
@@ -195,6 +225,9 @@ private struct LookupPayload: DetourPayload {
         guard let copy = InstructionCopy.bytes(of: instruction, original, at: place + UInt64(bytes.count), decoder)
         else { return nil }
         bytes += copy + X86Code.add(difference, to: sum.result, bits: sum.bits)
-        return bytes + saved.reversed().flatMap(X86Code.pop)
+        bytes += saved.reversed().flatMap(X86Code.pop)
+        guard notes != nil else { return bytes }
+        bytes += X86Code.push(sum.result)
+        return notes?.call(look, resultBits: sum.bits, at: place + UInt64(bytes.count)).map { bytes + $0 }
     }
 }

@@ -3,11 +3,13 @@
 /*
  * What an instrumented kernel notes when it translates addresses. Each place
  * that does so leads through a few instructions made by the tool, which push a
- * register, a displacement and a number, and call the first instruction here:
+ * register, a result, a displacement and a number, and call the first instruction
+ * here:
  *
  *     address  = register + displacement, as virtual address or less START_KERNEL_MAP
+ *     result   = what it was translated to, or 0 where that is not known yet
  *     counters = one struct counter for each number
- *     slots    = a hash table of (number, address of the image), with counts
+ *     slots    = a hash table of (number, address of the image), with counts and results
  *
  * Flags and all registers come back as they were. Any CPU may be here at any
  * time, in an interrupt of itself, too: all is counted by locked instructions,
@@ -25,6 +27,8 @@ struct counter {
 struct slot {
 	u64 key;		/* number, then the address's offset in the image, 32 bits each; the top bit is set */
 	u64 count;
+	u64 result;		/* the first one */
+	u64 others;		/* how often it was another */
 };
 
 #define USED (1ull << 63)
@@ -57,7 +61,7 @@ static u64 claim(u64 *word, u64 value)
 	return before;
 }
 
-__attribute__((used)) static void note(u64 value, s64 displacement, u32 number)
+__attribute__((used)) static void note(u64 value, u64 result, s64 displacement, u32 number)
 {
 	u64 here = (u64)&record;
 	struct counter *counter = (struct counter *)(here + record.counters) + number;
@@ -80,6 +84,12 @@ __attribute__((used)) static void note(u64 value, s64 displacement, u32 number)
 		u64 before = claim(&slot->key, key);
 
 		if (before == 0 || before == key) {
+			if (result) {
+				u64 first = claim(&slot->result, result);
+
+				if (first != 0 && first != result)
+					increment(&slot->others);
+			}
 			increment(&slot->count);
 			return;
 		}
@@ -87,7 +97,7 @@ __attribute__((used)) static void note(u64 value, s64 displacement, u32 number)
 	increment(&counter->lost);
 }
 
-/* The stack: return address, number, displacement, register; it goes back to where it was before these. */
+/* The stack: return address, number, displacement, result, register; it goes back to where it was before these. */
 asm(".pushsection .text.entry, \"ax\"\n"
     "	.globl entry\n"
     "entry:\n"
@@ -102,9 +112,10 @@ asm(".pushsection .text.entry, \"ax\"\n"
     "	push %r10\n"
     "	push %r11\n"
     "	cld\n"
-    "	mov 88(%rsp), %edx\n"
-    "	mov 96(%rsp), %rsi\n"
-    "	mov 104(%rsp), %rdi\n"
+    "	mov 88(%rsp), %ecx\n"
+    "	mov 96(%rsp), %rdx\n"
+    "	mov 104(%rsp), %rsi\n"
+    "	mov 112(%rsp), %rdi\n"
     "	call note\n"
     "	pop %r11\n"
     "	pop %r10\n"
@@ -116,5 +127,5 @@ asm(".pushsection .text.entry, \"ax\"\n"
     "	pop %rcx\n"
     "	pop %rax\n"
     "	popfq\n"
-    "	ret $24\n"
+    "	ret $32\n"
     ".popsection\n");
