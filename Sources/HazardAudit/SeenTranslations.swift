@@ -140,7 +140,7 @@ public struct SeenTranslations: Sendable {
             _ seen: Instrumentation.Seen, of note: Instrumentation.Note, _ order: TranslationTable, isMoved: Bool
         ) {
             guard note.asksTable else {
-                guard isMoved, !(note.isReverse && end == .explained) else { return }
+                guard isMoved else { return }
                 (end, evidence) = (.wrong, "")
                 reason =
                     note.isReverse

@@ -59,10 +59,14 @@ extension BootAuditReport {
 
         /// Why the kernel does not pass.
         var problem: String? {
-            guard let wrong else { return "what order the kernel ran with is not known: its lookups cannot be judged" }
+            guard let wrong, let ofMoved else {
+                return "what order the kernel ran with is not known: its lookups cannot be judged"
+            }
             if wrong > 0 { return "\(wrong) translations gave another frame than the page's" }
-            return wrongConstants.isEmpty
-                ? nil : "\(wrongConstants.count) constants at places that ask no table name pages that moved"
+            if !wrongConstants.isEmpty {
+                return "\(wrongConstants.count) constants at places that ask no table name pages that moved"
+            }
+            return ofMoved == 0 ? "no address of a page that moved was translated: nothing is shown" : nil
         }
     }
 }

@@ -64,6 +64,43 @@ struct BootCommandTests {
         #expect(try await refused(place, ["boot", "sample", "--audit", "--repeat", "2"]).contains("--audit"))
     }
 
+    /// Where translations ask the table, the frame that comes out must be the page's: an emulator that is given another
+    /// table than the image has shows. The sample itself wants the linear address, and fails with any.
+    @Test func auditHoldsLookupsAgainstTheOrder() async throws {
+        let place = try await Workplace("sample")
+        let says = "lookups: 1 places ask the table; 1 translations in all, 1 of pages that moved, "
+        var right = ""
+        for _ in 0..<6 where !right.contains("\(says)0 wrong\n") {
+            right = try await place.kperm("boot", "sample", "--audit", "--rewrite").output
+        }
+        #expect(right.contains("\(says)0 wrong\n"), "\(right)")
+        #expect(right.contains("  right linear_physical: filler_data ("))
+        let shifted = """
+            #!/usr/bin/env python3
+            import os, struct, sys
+            words = sys.argv[1:]
+            image = words.index("-kernel") + 1
+            data = bytearray(open(words[image], "rb").read())
+            numbers = struct.unpack("<%dq" % (len(data) // 8), data[:len(data) // 8 * 8])
+            for end in range(101, len(numbers)):
+                pages = numbers[end]
+                if numbers[end - 1] == 0 and 100 < pages < 1000:
+                    table = numbers[end - 1 - pages:end - 1]
+                    if sum(map(bool, table)) > 50 and all(word % 4096 == 0 for word in table):
+                        struct.pack_into("<%dq" % pages, data, 8 * (end - 1 - pages), *(w + 4096 for w in table))
+            open("shifted", "wb").write(data)
+            words[image] = "shifted"
+            os.execvp("qemu-system-x86_64", ["qemu-system-x86_64"] + words)
+
+            """
+        try place.write(Array(shifted.utf8), to: "emulator")
+        try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: place["emulator"])
+        let wrong = try await place.kperm("boot", "sample", "--audit", "--rewrite", "--qemu", "./emulator")
+        #expect(wrong.status == 1)
+        #expect(wrong.output.contains(", 1 wrong\n") && wrong.output.contains("  wrong linear_physical: filler_data ("))
+        #expect(try await refused(place, ["boot", "sample", "--rewrite"]).contains("--rewrite goes with --audit"))
+    }
+
     /// An exercise that an image cannot do is refused, not left out.
     @Test(arguments: [("crash", "not a vmlinuz"), ("hibernation", "not Linux"), ("full", "not Linux")])
     func exerciseThatCannotBe(exercise: String, reason: String) async throws {

@@ -77,7 +77,9 @@
                     try Permutation(forward: frames, for: problem), virtualBase: VirtualAddress(Self.base),
                     physicalBase: PhysicalAddress(Self.base &- Self.startKernelMap))
                 order = made
-                let detours = Detour.all(asking).detours + Detour.merged(observed).map(\.asksNothing)
+                let lookups = Detour.all(asking).detours
+                let others = Detour.merged(observed).filter { other in lookups.allSatisfy(other.isApart) }
+                let detours = lookups + others.map(\.asksNothing)
                 var noting: Instrumentation? = plan
                 let rewritten = Rewriter.code(detours, at: room, map, image, table(made), nil, &noting) { _ in nil }
                 plan = try #require(noting)
@@ -193,13 +195,13 @@
         /// The addresses that are asked for, offsets from the one in rdi, and what came out, with nothing else changed but
         /// by the difference of the page's frame.
         @Test(arguments: [
-            ("mov phys_base(%rip), %rax; add %rdi, %rax; ret", 0, 0),
-            ("add phys_base(%rip), %rdi; ret", 7, 0),
-            ("mov phys_base(%rip), %rax; lea 16(%rdi,%rax), %rcx; ret", 1, 16),
-            ("mov phys_base(%rip), %rax; cmp %rsi, %rdi; lea (%rdi,%rax), %rdx; setb %cl; ret", 2, 0),
-            ("mov $0x80000000, %eax; add phys_base(%rip), %rax; add %rdi, %rax; mov %rax, %rdx; ret", 0, 0),
+            ("mov phys_base(%rip), %rax; add %rdi, %rax; ret", [0], 0),
+            ("add phys_base(%rip), %rdi; ret", [7], 0),
+            ("mov phys_base(%rip), %rax; lea 16(%rdi,%rax), %rcx; ret", [1], 16),
+            ("mov phys_base(%rip), %rax; cmp %rsi, %rdi; lea (%rdi,%rax), %rdx; setb %cl; ret", [2], 0),
+            ("mov phys_base(%rip), %rax; add %rdi, %rax; mov %rax, %rdx; ret", [0, 2], 0),
         ])
-        func whatComesOutIsNoted(body: String, result: Int, displacement: UInt64) throws {
+        func whatComesOutIsNoted(body: String, results: [Int], displacement: UInt64) throws {
             let kernel = try Instrumented(body, asking: LookupTable.bytes)
             let order = try #require(kernel.order)
             #expect(kernel.plan.left.isEmpty && kernel.sites.allSatisfy { $0.rewritten != nil }, "\(kernel.sites)")
@@ -213,9 +215,9 @@
                 let difference = frame.rawValue &- address.rawValue &+ 0xffff_ffff_8000_0000
                 #expect(difference != 0 && difference % UInt64(pageSize) == 0)
                 for number in 0..<17 where number != 4 {
-                    let isSum = plain.registers[number] == plain.registers[result]
+                    let added = results.contains(number) ? difference : 0
                     #expect(
-                        watched.registers[number] == plain.registers[number] &+ (isSum ? difference : 0),
+                        watched.registers[number] == plain.registers[number] &+ added,
                         TestRandom.comment("\(body): register \(number)"))
                 }
                 #expect(kernel.rest(plain.memory) == kernel.rest(watched.memory), TestRandom.comment(body))

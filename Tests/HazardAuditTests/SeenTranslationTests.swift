@@ -48,17 +48,18 @@ struct SeenTranslationTests {
             try RewritePlan.draw(image, Request()).permutation, virtualBase: kernel.map.virtualBase + 0x20_0000,
             physicalBase: kernel.map.physicalBase + 0x60_0000)
         func judged(
-            _ address: VirtualAddress, bits: Int?, _ result: UInt64, others: UInt64 = 0
+            _ place: VirtualAddress, bits: Int?, _ result: UInt64, others: UInt64 = 0, goesBack: Bool = false
         ) throws -> SeenTranslations {
             let site = try address("free_reserved_area")
-            let note = Instrumentation.Note(sites: [site], place: site, register: .rdi, resultBits: bits)
+            let note = Instrumentation.Note(
+                sites: [site], place: site, register: .rdi, isReverse: goesBack, resultBits: bits)
             return SeenTranslations(
                 [
                     Instrumentation.Observation(
                         note: note, reached: 9, ofImage: 4, lost: 0,
                         addresses: [
                             Instrumentation.Seen(
-                                offset: address - kernel.map.virtualBase, count: 4, result: result, others: others)
+                                offset: place - kernel.map.virtualBase, count: 4, result: result, others: others)
                         ])
                 ], subject, kernel, order: order)
         }
@@ -84,6 +85,7 @@ struct SeenTranslationTests {
         expect(try judged(moved, bits: 64, 0), .wrong, "nothing")
         expect(try judged(moved, bits: 64, frame(moved), others: 1), .wrong, "its frame, and then another")
         expect(try judged(moved, bits: nil, 0), .wrong, "nothing was asked")
+        expect(try judged(moved, bits: nil, 0, goesBack: true), .wrong, ofMoved: 0, "from a frame to another page")
         expect(try judged(held, bits: 64, frame(held)), .pinned, ofMoved: 0, "a pinned page's frame")
         expect(try judged(held, bits: nil, 0), .pinned, ofMoved: 0, "a pinned page, nothing asked")
         expect(try judged(held, bits: 64, frame(moved)), .wrong, ofMoved: 0, "another frame than a pinned page's")
