@@ -166,6 +166,14 @@ private func judge(
         } else {
             let roots = try await machine.survey(&memory, until: deadline)
             second = expectation.lookAtUserspace(look, roots, memory)
+            if case .fixed = expectation.placement, expectation.protectsItself {
+                let tables = roots[0].kernelRoot(topLevel: expectation.topLevelPageTable, in: memory)
+                let rights = expectation.pageRights(tables, memory)
+                result.rights = rights
+                if let original = expectation.originalRights {
+                    result.checks.append(expectation.compare(rights, with: original))
+                }
+            }
         }
         if let notes = expectation.notes {
             let levels = try await machine.survey(&memory, until: deadline)[0].levels

@@ -82,6 +82,8 @@ public struct GuestExpectation: Sendable {
     /// What a kernel that is instrumented leaves in its memory: kept as `GuestResult.notes` when the exercise is over.
     public var notes: Range<VirtualAddress>?
     public var machine: GuestMachine
+    /// With `fixed`: the rights that the kernel must give as the one that it was made of did; nil for no such demand.
+    public var originalRights: PageRights?
     /// How many levels its page tables must have; nil for any number.
     var demandedLevels: Int?
     /// With `live`: what a seed that nobody gave must have been made of, among others.

@@ -44,6 +44,8 @@ public struct GuestResult: Codable, Equatable, Sendable {
     public var transfers: [Transfer] = []
     /// The table of the kernel that they were seen in, as in its memory.
     public var table: [UInt8]?
+    /// What a kernel whose place was known beforehand gives rights to; nil for one that does not protect itself.
+    public var rights: PageRights?
     /// Why the exercise was a reduced one; nil when it was complete.
     public var reducedBecause: String?
     /// Wall time of the whole, in seconds.

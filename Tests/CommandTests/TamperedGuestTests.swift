@@ -45,6 +45,8 @@ struct TamperedGuestTests {
         let expectation = try LiveExpectation(kernel).expectation(isPermuted: true, isOff: false)
 
         var before: AliasFigures?
+        var rights: GuestResult.Check?
+        var widerRights: GuestResult.Check?
         var made: [(page: Int, address: VirtualAddress)] = []
         var options = GuestOptions()
         options.cpus = 1
@@ -54,6 +56,8 @@ struct TamperedGuestTests {
             expectation, seeds: [], options: options,
             tampering: { running, tables, memory in
                 before = running.aliases(tables, memory)
+                let given = running.pageRights(tables, memory)
+                rights = running.compare(given, with: given)
                 let first = running.physicalAddress(ofFrame: 0)
                 let end = running.physicalAddress(ofFrame: running.table.pageCount)
                 guard let linear = running.linearDistance(tables.kernelMappings(of: first..<end, in: memory)) else {
@@ -71,12 +75,17 @@ struct TamperedGuestTests {
                     Self.write(word, at: entry.place, memory)
                     made.append((page, alias))
                 }
+                widerRights = running.compare(running.pageRights(tables, memory), with: given)
             }, progress: { _ in })
 
         let untouched = try #require(before)
         #expect(untouched.moved.count > 5000 && untouched.moved.shown == untouched.moved.count)
         #expect(untouched.wide == 0 && untouched.examples.isEmpty)
         #expect(made.count == 2)
+        #expect(rights?.outcome == .pass && widerRights?.outcome == .fail)
+        for (page, _) in made {
+            #expect(widerRights?.examples.contains { $0.contains("text page \(page) ") } == true)
+        }
         #expect(result.aliases.moved.writable > 0 && result.aliases.moved.executable > 0)
         #expect(result.aliases.wide >= 2)
         var report = ExposureReport(
