@@ -74,6 +74,8 @@ public struct GeneralRegister: Hashable, Sendable {
     public static let rbp = GeneralRegister(5)
     public static let rdi = GeneralRegister(7)
     public static let rcx = GeneralRegister(1)
+    public static let rdx = GeneralRegister(2)
+    public static let rsi = GeneralRegister(6)
 
     /// The registers of the first six arguments of a function (System V ABI for AMD64, 3.2.3).
     public static let arguments = [7, 6, 2, 1, 8, 9].map { GeneralRegister($0) }

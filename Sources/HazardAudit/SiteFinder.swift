@@ -103,7 +103,7 @@ struct SiteFinder {
     }
 
     /// What an instruction does with values that were read.
-    private static func uses(
+    static func uses(
         of instruction: Instruction, _ number: Int, _ flow: FunctionFlow, _ state: MachineState
     ) -> [(bases: UInt64, use: Use)] {
         let operands = instruction.operands

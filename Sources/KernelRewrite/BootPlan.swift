@@ -50,6 +50,9 @@ public struct BootPlan: Sendable {
     ) throws(RewriteError) -> BootPlan {
         let whole: KernelAnalysis
         if let known { whole = known } else { whole = try KernelAnalysis.of(kernel.kernel) }
+        guard !request.crossesClasses else {
+            throw .unsupported(file: kernel.kernel.path, "pages of a kernel that permutes itself keep to their classes")
+        }
         let (analysis, rewriting, instrumentation) = try whole.answering(request).asking(
             request, translations, observing: sites, kernel.kernel, kernel.relocations)
         let problem = try RewritePlan.problem(analysis, request)

@@ -109,7 +109,7 @@ public struct Architecture: Sendable {
     let rewrite:
         @Sendable (
             KernelAnalysis, borrowing KernelImage, [ObservedSite], _ noting: [ObservedSite]?, KASLRRelocations?,
-            TranslationTable
+            TranslationTable, FrameTests?
         ) throws(RewriteError) -> Rewriting
     /// What holds of a kernel in which such translations ask the table.
     var release: @Sendable (KernelAnalysis, borrowing KernelImage, Rewriting, Translations) -> KernelAnalysis = {
@@ -124,6 +124,8 @@ public struct Architecture: Sendable {
     let patchSites: @Sendable (KernelAnalysis, borrowing KernelImage) -> [Range<VirtualAddress>]
     /// Bytes that the kernel may have written by the end of the stub.
     let startWrites: @Sendable (KernelAnalysis, borrowing KernelImage) -> [Range<VirtualAddress>]
+    /// Names of the classes whose pages may trade places across them where the kernel asks what lies in a frame.
+    var crossing: [String] = []
     var is64Bit = true
     /// Whether a permuted kernel runs; if not, its pages are moved and nothing else.
     public var isBootable = true

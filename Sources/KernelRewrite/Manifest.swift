@@ -125,6 +125,8 @@ public struct Manifest: Codable, Equatable, Sendable {
     public let translations: String?
     /// Pages that no pin holds because they do; absent when there are none.
     public let released: [Span]?
+    /// True when pages trade places across classes; absent otherwise.
+    public let crossClass: Bool?
     public let patches: [Patch]
     /// Bytes of the original file that moved pages cover (`contents` only).
     public let displaced: [Displaced]
@@ -146,6 +148,7 @@ public struct Manifest: Codable, Equatable, Sendable {
         unbootable = plan.analysis.architecture.isBootable ? nil : true
         translations = plan.request.rewrites ? "table" : nil
         released = Span.list(plan.request.released)
+        crossClass = plan.request.crossesClasses ? true : nil
         patches = ([header] + plan.changes).map {
             Patch(
                 offset: $0.fileOffset, address: $0.address?.rawValue, before: $0.before.hexadecimal,
@@ -175,7 +178,8 @@ public struct Manifest: Codable, Equatable, Sendable {
             encoding: encoding, granule: granule,
             pins: pins.map { Pin(pages: $0.first..<$0.end, reason: $0.reason, evidence: $0.evidence) },
             glue: glue.map { Glue(pages: $0.first..<$0.end, reason: $0.reason) },
-            leavesOutTranslated: audit == "off", seedSource: seed, rewrites: translations == "table")
+            leavesOutTranslated: audit == "off", seedSource: seed, rewrites: translations == "table",
+            crossesClasses: crossClass == true)
         request.released = released
         return request
     }

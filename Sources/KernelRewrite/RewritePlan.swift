@@ -31,14 +31,18 @@ public struct Request: Equatable, Sendable {
     public var seedSource: String
     /// Whether translations ask a table.
     public var rewrites: Bool
+    /// Whether pages trade places across classes.
+    public var crossesClasses: Bool
     /// Pages that no pin holds because translations ask a table: what an image says of itself. A plan finds them anew.
     public var released: [Range<Int>] = []
 
     public init(
         encoding: Encoding = .segments, granule: Granule = .page4K, pins: [Pin] = [], glue: [Glue] = [],
-        leavesOutTranslated: Bool = false, seedSource: String = "fresh", rewrites: Bool = false
+        leavesOutTranslated: Bool = false, seedSource: String = "fresh", rewrites: Bool = false,
+        crossesClasses: Bool = false
     ) {
         self.rewrites = rewrites
+        self.crossesClasses = crossesClasses
         self.encoding = encoding
         self.granule = granule
         self.pins = pins
@@ -76,9 +80,10 @@ public struct RewritePlan: Sendable {
     ///
     /// - Throws: `RewriteError.problem` when the request asks for what cannot be.
     static func problem(_ analysis: KernelAnalysis, _ request: Request) throws(RewriteError) -> PermutationProblem {
-        try wrapping(RewriteError.problem) { () throws(ProblemError) in
+        let classes = request.crossesClasses ? try analysis.crossedClasses() : analysis.classes
+        return try wrapping(RewriteError.problem) { () throws(ProblemError) in
             try PermutationProblem(
-                pageCount: analysis.map.pageCount, classes: analysis.classes, pins: analysis.pins + request.pins,
+                pageCount: analysis.map.pageCount, classes: classes, pins: analysis.pins + request.pins,
                 glue: request.glue, granule: request.granule)
         }
     }
@@ -134,6 +139,10 @@ public struct RewritePlan: Sendable {
         _ analysis: KernelAnalysis, _ image: borrowing KernelImage, _ request: Request, _ problem: PermutationProblem,
         _ permutation: Permutation, _ instrumentation: Instrumentation? = nil, _ rewriting: Rewriting? = nil
     ) throws(RewriteError) {
+        guard request.crossesClasses == (rewriting?.frameTests != nil) else {
+            throw .unsupported(
+                file: image.path, "pages cross classes only where translations and tests of frames ask a table")
+        }
         self.analysis = analysis
         var request = request
         request.released = analysis.releasedPages
@@ -162,7 +171,8 @@ extension KernelAnalysis {
         let translations = translations ?? Translations(rewritable: [])
         let unmoved = TranslationTable(
             Permutation(identity: map.pageCount), virtualBase: map.virtualBase, physicalBase: map.physicalBase)
-        let rewriting = try architecture.rewrite(self, image, translations.rewritable, sites, relocations, unmoved)
+        let rewriting = try architecture.rewrite(
+            self, image, translations.rewritable, sites, relocations, unmoved, translations.frameTests)
         return (architecture.release(self, image, rewriting, translations), rewriting, rewriting.instrumentation)
     }
 
@@ -172,5 +182,17 @@ extension KernelAnalysis {
     public func problem(_ request: Request) throws(RewriteError) -> PermutationProblem {
         let released = Dictionary(request.released.joined().map { ($0, [String]()) }) { first, _ in first }
         return try RewritePlan.problem(answering(request).releasing(released), request)
+    }
+
+    /// The classes with those made one that may trade pages.
+    fileprivate func crossedClasses() throws(RewriteError) -> [PageClass] {
+        let crossing = classes.filter { architecture.crossing.contains($0.name) }
+        guard crossing.count > 1 else {
+            throw .unsupported(file: symbols.file, "\(architecture.name): kperm lets no pages cross classes")
+        }
+        let all = PageClass(
+            name: crossing.count == classes.count ? "all" : crossing.map(\.name).joined(separator: "+"),
+            ranges: crossing.flatMap(\.ranges).sorted { $0.lowerBound < $1.lowerBound })
+        return [all] + classes.filter { !architecture.crossing.contains($0.name) }
     }
 }

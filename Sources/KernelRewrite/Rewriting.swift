@@ -27,33 +27,37 @@ public struct Rewriting: Sendable {
     public var table: Range<VirtualAddress> {
         lookups.table..<lookups.table + UInt64(LookupTable.byteCount(pages: lookups.pages))
     }
-    /// The table and the code.
+    /// Where the kernel goes by ranges of frames; nil when every class keeps its own.
+    public let frameTests: FrameTests?
+    /// The tables and the code.
     private var room: Change
     /// What leads there.
     private let leads: [Change]
 
     init(
-        _ code: DetourCode, lookups: KernelLookups, instrumentation: Instrumentation?, room: Change, leads: [Change]
+        _ code: DetourCode, lookups: KernelLookups, instrumentation: Instrumentation?, frameTests: FrameTests?,
+        room: Change, leads: [Change]
     ) {
         self.code = code
         self.lookups = lookups
         self.instrumentation = instrumentation
+        self.frameTests = frameTests
         self.room = room
         self.leads = leads
     }
 
     var changes: [Change] { room.byPage + leads }
 
-    /// The same with the table of another order.
+    /// The same with the tables of another order.
     func asking(_ order: TranslationTable) -> Rewriting {
         var other = self
-        let bytes = LookupTable.bytes(order)
+        let bytes = LookupTable.bytes(order) + (frameTests == nil ? [] : LookupTable.inverseBytes(order))
         other.room.after.replaceSubrange(0..<bytes.count, with: bytes)
         return other
     }
 
     public var places: [Place] {
-        code.led.flatMap(\.detour.looks).filter(\.asksTable).map {
+        code.led.flatMap(\.detour.looks).filter { $0.asksTable && frameTests?.step(at: $0.place) == nil }.map {
             Place(sites: $0.sites, place: $0.place, register: $0.register)
         }
     }
@@ -61,7 +65,7 @@ public struct Rewriting: Sendable {
     /// Sites of which a place was left, ascending, and why.
     public var left: [(address: VirtualAddress, reason: String)] { code.left }
 
-    /// Bytes of code and table.
+    /// Bytes of code and tables.
     public var byteCount: Int { code.bytes.count }
 }
 

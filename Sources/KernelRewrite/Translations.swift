@@ -17,6 +17,8 @@ public struct Translations: Sendable {
     public let constants: [VirtualAddress: [VirtualAddress]]
     /// Sites that cannot ask, and of which it is not known that they translate nothing that moves.
     public let left: [VirtualAddress]
+    /// Where the kernel goes by ranges of frames, for pages that cross classes; nil where they do not.
+    public var frameTests: FrameTests?
 
     public init(
         rewritable: [ObservedSite], askers: [VirtualAddress: Set<VirtualAddress>] = [:],

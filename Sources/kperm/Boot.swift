@@ -32,6 +32,10 @@ struct Boot: AsyncParsableCommand {
             Modules must be of the kernel's own release: --modules DIR, else the system's, else the exercise is a \
             reduced one, and says so. Images that are not permuted boot, too: then every page must be in its own frame.
 
+            A kernel whose pages cross classes is compared with the one that it was made of, which is booted first, in \
+            the same way: each page must have the same rights at its own address, and the frame that holds it in the \
+            linear map.
+
             With --kexec QEMU starts another vmlinuz, which then starts this one by kexec_file_load; the seed that a \
             kernel hands over so must have gone into the order drawn.
 
@@ -191,12 +195,15 @@ struct Boot: AsyncParsableCommand {
             throw CommandFailure.input("\(image): made with --unbootable: nothing in this kernel reads its table")
         }
         let original = try attempt { () throws(RewriteError) in try permuted.original() }
+        let scratch = try Scratch()
+        let rights = try await permuted.manifest.crossClass == true ? rightsOfOriginal(permuted, scratch) : nil
         guard let count = `repeat` else {
-            try await check([.of(image, permuted, original)])
+            var expectation = try GuestExpectation.of(image, permuted, original)
+            expectation.originalRights = rights
+            try await check([expectation])
             return
         }
         let translations = try translations(permuted, original)
-        let scratch = try Scratch()
         var results: [GuestResult] = []
         for run in 1...count {
             progress("boot \(run) of \(count)")
@@ -206,10 +213,30 @@ struct Boot: AsyncParsableCommand {
                     .apply(to: fresh, from: original, tool: kpermVersion)
             }
             let drawn = try attempt { () throws(RewriteError) in try PermutedImage.open(fresh) }
-            results.append(try await boot(.of(fresh, drawn, original)))
+            var expectation = try GuestExpectation.of(fresh, drawn, original)
+            expectation.originalRights = rights
+            results.append(try await boot(expectation))
             if !json { report(results[run - 1], title: "boot \(run) of \(count)") }
         }
         try finish(results)
+    }
+
+    /// What the kernel that an image was made of gives rights to, booted the same way.
+    private func rightsOfOriginal(
+        _ permuted: borrowing PermutedImage, _ scratch: borrowing Scratch
+    ) async throws -> PageRights {
+        progress("booting the original")
+        let path = "\(scratch.path)/image"
+        try attempt { () throws(RewriteError) in try permuted.restore(to: path) }
+        let stock = try openImage(path)
+        let analysis = try attempt { () throws(RewriteError) in try KernelAnalysis.ofRunnable(stock) }
+        let result = try await boot(.of(stock, analysis))
+        guard result.passed, let rights = result.rights else {
+            if !json { report(result, title: "the original") }
+            try finish([result])
+            throw CommandFailure.check("\(image): the original does not protect itself: nothing to compare with")
+        }
+        return rights
     }
 
     private func runCompressed() async throws {

@@ -58,6 +58,10 @@ struct Permute: ParsableCommand {
             that translate addresses ask the kernel's table, at the distance from phys_base that this kernel has; other \
             kernels must not load them.
 
+            --cross-class, with --rewrite, lets pages of text, constants and data trade places, and all others: a class \
+            is then as large as the kernel. Wherever the kernel goes by ranges of frames it has to ask what lies in a \
+            frame; kperm finds these places, and refuses a kernel in which it does not know one.
+
             --constraints takes what `kperm audit IMAGE --json` prints, or its `constraints` alone: lists `pins` and \
             `glue` of objects whose `pages` say what --pin and --glue would.
 
@@ -129,7 +133,11 @@ struct Permute: ParsableCommand {
     @Flag(help: "Permute a kernel that will not boot: a 32-bit one (ELF32).")
     var unbootable = false
 
-    @Flag(help: "Let pages trade places across classes (a riscv64 Image with the table in virt_to_phys only).")
+    @Flag(
+        help: """
+            Let pages trade places across classes (a riscv64 Image with the table in virt_to_phys, or a vmlinux with \
+            --rewrite).
+            """)
     var crossClass = false
 
     @Flag(help: "Print the plan, every change with its reason, and write nothing.")
@@ -190,12 +198,13 @@ struct Permute: ParsableCommand {
 
     func run() throws {
         if try isFlat(image) { return try permuteFlat() }
-        guard !crossClass else {
+        let compressed = try isCompressed(image)
+        guard !crossClass || !compressed && rewrite else {
             throw CommandFailure.input(
-                "\(image): --cross-class is for a riscv64 Image with the table in virt_to_phys; this kernel needs its classes"
-            )
+                "\(image): --cross-class is for a riscv64 Image with the table in virt_to_phys, or for a vmlinux with "
+                    + "--rewrite; this kernel needs its classes")
         }
-        if try isCompressed(image) { return try permuteCompressed() }
+        if compressed { return try permuteCompressed() }
         guard signingKey == nil || moduleArguments.modules != nil else {
             throw CommandFailure.input("\(image): a vmlinux is not signed; --sign-key is for a vmlinuz")
         }
@@ -209,11 +218,11 @@ struct Permute: ParsableCommand {
         try checkBootable(image)
         let request = try request(for: image, seedSource)
         let seed = try makeSeed()
-        let sites = rewrite ? try translationSites(of: image) : nil
-        let plan = try attempt { [translations = sites?.translations] () throws(RewriteError) in
-            try RewritePlan.draw(image, request, seed: seed, rewriting: translations)
+        let users = rewrite ? try tableUsers(of: image, crossesClasses: crossClass) : nil
+        let plan = try attempt { () throws(RewriteError) in
+            try RewritePlan.draw(image, request, seed: seed, rewriting: users?.translations)
         }
-        let lookups = sites.flatMap { sites in plan.rewriting.map { RewriteReport(sites, $0, plan.analysis) } }
+        let lookups = users.flatMap { users in plan.rewriting.map { RewriteReport(users.sites, $0, plan.analysis) } }
         let modules = try modules(plan.rewriting, plan.analysis.release)
         if !dryRun, let output {
             try attempt { () throws(RewriteError) in
@@ -226,6 +235,7 @@ struct Permute: ParsableCommand {
             try plan.printSummary(complete: dryRun)
             lookups?.print(complete: dryRun)
             modules?.print(complete: dryRun)
+            CrossClassReport(plan)?.print(complete: dryRun)
             printRemarks()
             if !dryRun, let output { print("written: \(output)") }
         }
@@ -307,7 +317,7 @@ struct Permute: ParsableCommand {
     private func request(for image: borrowing KernelImage, _ seedSource: String) throws -> Request {
         var request = Request(
             encoding: encoding ?? .segments, granule: granule, leavesOutTranslated: audit == .off,
-            seedSource: seedSource, rewrites: rewrite)
+            seedSource: seedSource, rewrites: rewrite, crossesClasses: crossClass)
         var asked = try constraints.map { (source: "--constraints \($0)", all: try AuditConstraints.read($0)) }
         if audit == .full { asked.append(("--audit full", try fullAudit(image))) }
         if pin.isEmpty && glue.isEmpty && asked.allSatisfy(\.all.isEmpty) { return request }
@@ -378,12 +388,15 @@ struct PlanReport: Encodable {
     let lookups: RewriteReport?
     /// With --modules.
     let modules: ModulesReport?
+    /// With --cross-class.
+    let crossing: CrossClassReport?
 
     init(
         _ plan: RewritePlan, complete: Bool, _ lookups: RewriteReport? = nil, _ modules: ModulesReport? = nil
     ) throws {
         self.lookups = lookups
         self.modules = modules
+        crossing = CrossClassReport(plan)
         release = plan.analysis.release
         architecture = plan.analysis.architecture.name
         encoding = plan.request.encoding.rawValue
@@ -407,7 +420,8 @@ extension RewritePlan {
         print("kernel:    \(analysis.release ?? "unnamed") (\(analysis.architecture.name))")
         print(
             "moved:     \(movedPages) of \(analysis.countedPages) counted pages (\(percentMoved.oneDecimal) %), "
-                + "\(analysis.pinnedPages) pinned, granule \(request.granule.rawValue)")
+                + "\(analysis.pinnedPages) pinned, granule \(request.granule.rawValue)"
+                + (request.crossesClasses ? ", across classes" : ""))
         print("encoding:  \(request.encoding.rawValue), seed \(request.seedSource)")
         printChanges(changes, complete: complete)
         for remark in baked.remarks { print("note:      \(remark)") }

@@ -10,15 +10,30 @@ import PagePermutation
 
 /// Follows a kernel's code to all that it translates.
 func translationSites(of image: borrowing KernelImage) throws -> TranslationSites {
+    try tableUsers(of: image, crossesClasses: false).sites
+}
+
+/// What can ask a table: all that a kernel translates and, for pages that cross classes, where it goes by ranges of
+/// frames.
+func tableUsers(
+    of image: borrowing KernelImage, crossesClasses: Bool
+) throws -> (sites: TranslationSites, translations: Translations) {
     progress("\(image.path): following the code")
-    return TranslationSites(try attempt { () throws(RewriteError) in try AuditSubject.kernel(image) })
+    let subject = try attempt { () throws(RewriteError) in try AuditSubject.kernel(image) }
+    let sites = TranslationSites(subject)
+    var translations = sites.translations
+    if crossesClasses {
+        translations.frameTests = try attempt { () throws(RewriteError) in try FrameTests(subject, sites) }
+    }
+    return (sites, translations)
 }
 
 /// The translations of an original, for a permuted image in which they ask a table; nil for any other.
 func translations(
     _ permuted: borrowing PermutedImage, _ original: borrowing KernelImage
 ) throws -> Translations? {
-    permuted.manifest.translations == nil ? nil : try translationSites(of: original).translations
+    if permuted.manifest.translations == nil { return nil }
+    return try tableUsers(of: original, crossesClasses: permuted.manifest.crossClass == true).translations
 }
 
 /// The same of a kernel that permutes itself.
@@ -27,6 +42,41 @@ func translations(
 ) throws -> Translations? {
     let asksTable = try attempt { () throws(RewriteError) in try permuted.lookupTable() } != nil
     return asksTable ? try translationSites(of: original.kernel).translations : nil
+}
+
+/// What pages that cross classes take besides.
+struct CrossClassReport: Encodable {
+    struct Place: Encodable {
+        let address: String
+        let reason: String
+    }
+
+    /// Classes that trade pages.
+    let classes: [String]
+    /// Places that ask which page a frame holds.
+    let mended: [Place]
+    /// Places that are right without, with their functions.
+    let harmless: [RewriteReport.Left]
+
+    init?(_ plan: RewritePlan) {
+        guard let tests = plan.rewriting?.frameTests else { return nil }
+        let mixed = plan.problem.classes.first.map { Set($0.ranges.joined()) } ?? []
+        classes = plan.analysis.classes.filter { $0.ranges.joined().allSatisfy(mixed.contains) }.map(\.name)
+        mended = tests.steps.map { Place(address: $0.look.place.description, reason: $0.reason) }
+        harmless = tests.harmless.map {
+            RewriteReport.Left(address: $0.address.description, place: $0.place, reason: $0.reason)
+        }
+    }
+
+    func print(complete: Bool) {
+        Swift.print("crossing:  pages of \(classes.joined(separator: ", ")) trade places")
+        Swift.print(
+            "  \(mended.count) places that went by ranges of frames ask what lies in a frame; \(harmless.count) are right "
+                + "without")
+        guard complete else { return }
+        for place in mended { Swift.print("    \(place.address): \(place.reason)") }
+        for place in harmless { Swift.print("    \(place.place) (\(place.address)): \(place.reason)") }
+    }
 }
 
 struct RewriteReport: Encodable {

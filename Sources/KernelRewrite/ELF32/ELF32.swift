@@ -28,7 +28,7 @@ enum ELF32 {
             bake: bake,
             plant: { analysis, _, _, _, _, _, _ throws(RewriteError) in throw refuse(analysis.symbols.file) },
             instrument: { analysis, _, _, _ throws(RewriteError) in throw refuse(analysis.symbols.file) },
-            rewrite: { analysis, _, _, _, _, _ throws(RewriteError) in throw refuse(analysis.symbols.file) },
+            rewrite: { analysis, _, _, _, _, _, _ throws(RewriteError) in throw refuse(analysis.symbols.file) },
             readArea: { _ in nil }, walk: walk, patchSites: { _, _ in [] }, startWrites: { _, _ in [] },
             is64Bit: false, isBootable: false)
     }

@@ -76,7 +76,7 @@ enum RISCV64Kernel {
 
     @Sendable static func rewrite(
         _: KernelAnalysis, _ image: borrowing KernelImage, _: [ObservedSite], _: [ObservedSite]?, _: KASLRRelocations?,
-        _: TranslationTable
+        _: TranslationTable, _: FrameTests?
     ) throws(RewriteError) -> Rewriting {
         throw .unsupported(file: image.path, "the code of riscv64 kernels is not rewritten")
     }

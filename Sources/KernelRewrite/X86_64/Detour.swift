@@ -335,15 +335,18 @@ struct DetourCode {
     }
 
     /// What leads to the code, in a kernel's file.
-    func leads(_ map: PageMap, _ originals: OriginalCode, reason: String) -> [Change] {
+    func leads(
+        _ map: PageMap, _ originals: OriginalCode, reason: String, _ tests: FrameTests? = nil
+    ) -> [Change] {
         led.compactMap { led in
             let before = led.detour.instructions.flatMap { originals[$0.address] ?? [] }
             guard let fileOffset = map.fileOffset(of: led.detour.start) else { return nil }
+            let step = led.detour.looks.lazy.compactMap { tests?.step(at: $0.place) }.first
             return Change(
                 fileOffset: fileOffset, address: led.detour.start, before: Array(before.prefix(led.lead.count)),
-                after: led.lead, reason: reason,
-                evidence:
-                    "what is read at \(led.detour.looks.flatMap(\.sites).map(\.description).joined(separator: ", "))")
+                after: led.lead, reason: step?.reason ?? reason,
+                evidence: step?.evidence
+                    ?? "what is read at \(led.detour.looks.flatMap(\.sites).map(\.description).joined(separator: ", "))")
         }
     }
 

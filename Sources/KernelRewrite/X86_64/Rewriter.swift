@@ -23,12 +23,13 @@
 //
 // The table is one 64-bit difference a page, one for all other addresses, which
 // is 0, and the number of pages. It lies in padding of text with the code, where
-// the running kernel lets nobody write:
+// the running kernel lets nobody write. Where pages cross classes, the same the
+// other way round is behind it, for those who ask what lies in a frame:
 //
-//     table | copies
+//     table | other way round | copies
 //
 // For an audit the copies also note what was asked and what came out, by the code
-// of Instrument.swift, which lies behind the table then. Other translations are
+// of Instrument.swift, which lies behind the tables then. Other translations are
 // noted where no jump of these is in the way.
 
 public import Addressing
@@ -40,12 +41,13 @@ enum Rewriter {
     /// - Parameter others: what shall be noted besides what asks the table; nil in a kernel to be used.
     static func plan(
         _ analysis: KernelAnalysis, _ image: borrowing KernelImage, _ sites: [ObservedSite],
-        noting others: [ObservedSite]?, _ relocations: KASLRRelocations?, _ order: TranslationTable
+        noting others: [ObservedSite]?, _ relocations: KASLRRelocations?, _ order: TranslationTable,
+        _ tests: FrameTests? = nil
     ) throws(RewriteError) -> Rewriting {
         guard !sites.isEmpty else {
             throw .unsupported(file: analysis.symbols.file, "no translation that could ask a table was found")
         }
-        let (asking, crossed) = Detour.all(sites)
+        let (asking, crossed) = Detour.all(sites + (tests?.sites ?? []))
         let known = Detour.merged(others ?? [])
         let noted = known.filter { detour in asking.allSatisfy(detour.isApart) }.map(\.asksNothing)
         let detours = asking + noted
@@ -55,7 +57,10 @@ enum Rewriter {
             let looks = detours.reduce(0) { $0 + $1.looks.count }
             instrumentation = Instrumentation(range: try Instrument.notesRange(analysis, image, looks: looks))
         }
-        let front = tableBytes + (others == nil ? 0 : RecordCode.bytes.count)
+        let inverse = tests == nil ? [] : LookupTable.inverseBytes(order)
+        let front =
+            tableBytes + inverse.count + FrameCode.bytesPerStep * (tests?.steps.count ?? 0)
+            + (others == nil ? 0 : RecordCode.bytes.count)
         let bytesPerLook = LookupPayload.bytesPerLook + (others == nil ? 0 : NotePayload.bytesPerLook)
         let room = try TextRoom.find(detours.reduce(front) { $0 + $1.bound(bytesPerLook) }, analysis, image)
         // What may take the place of other code runs there, and not where it stands.
@@ -65,22 +70,28 @@ enum Rewriter {
         let lookups = KernelLookups(
             text: analysis.map.virtualBase, table: room.address, pages: analysis.map.pageCount,
             physBase: try analysis.symbols.require("phys_base", for: "which translations add").address)
-        let table = LookupTable.bytes(order)
+        let table = LookupTable.bytes(order) + inverse
         let recorder = room.address + UInt64(table.count)
         let first = table + (instrumentation.map { Instrument.recorder(at: recorder, analysis.map, $0) } ?? [])
         var notes = instrumentation.map { _ in NotePayload(entry: recorder + UInt64(RecordCode.entry)) }
-        let code = code(detours, behind: first, at: room.address, lookups, originals, relocations, &notes) {
+        let code = code(detours, behind: first, at: room.address, lookups, originals, relocations, &notes, tests) {
             $0.obstacle(analysis, patched, relocations)
         }
         .leaving(crossed, "another jump is in the way of the one to the lookup")
+        // Frames that another class's pages are in must not be freed or protected for those of their own.
+        if tests != nil, let left = code.left.first {
+            throw .unsupported(
+                file: analysis.symbols.file,
+                "--cross-class: what goes by frames at \(left.address) does not ask the table: \(left.reason)")
+        }
         let covered = known.filter { detour in !noted.contains { $0.start == detour.start } }
         instrumentation?.notes = notes?.notes ?? []
         instrumentation?.left =
             code.leaving(covered.flatMap(\.looks).flatMap(\.sites), "a jump to a lookup is in the way").left
         return Rewriting(
-            code, lookups: lookups, instrumentation: instrumentation,
+            code, lookups: lookups, instrumentation: instrumentation, frameTests: tests,
             room: room.change(to: code.bytes, reason, image),
-            leads: code.leads(analysis.map, originals, reason: reason)
+            leads: code.leads(analysis.map, originals, reason: reason, tests)
                 + (relocations?.changes(moving: code.relocated) ?? []))
     }
 
@@ -94,9 +105,9 @@ enum Rewriter {
     static func code(
         _ detours: [Detour], behind first: [UInt8], at place: VirtualAddress, _ lookups: KernelLookups,
         _ originals: OriginalCode, _ relocations: KASLRRelocations? = nil, _ notes: inout NotePayload?,
-        unless obstacle: (Detour) -> String?
+        _ tests: FrameTests? = nil, unless obstacle: (Detour) -> String?
     ) -> DetourCode {
-        var payload = LookupPayload(lookups: lookups, notes: notes)
+        var payload = LookupPayload(lookups: lookups, tests: tests, notes: notes)
         let code = DetourCode(
             detours, behind: first, at: place, &payload, originals, relocations, unless: obstacle)
         notes = payload.notes
@@ -126,14 +137,17 @@ public enum LookupTable {
     static func byteCount(pages: Int) -> Int { 8 * (pages + 2) }
 
     /// All of it, for an order.
-    public static func bytes(_ order: TranslationTable) -> [UInt8] {
+    public static func bytes(_ order: TranslationTable) -> [UInt8] { bytes(order.forward) }
+
+    /// The other way round, of the same form: what the page in a frame differs from it.
+    static func inverseBytes(_ order: TranslationTable) -> [UInt8] { bytes(order.inverse) }
+
+    private static func bytes(_ order: [UInt32]) -> [UInt8] {
         var bytes: [UInt8] = []
-        bytes.reserveCapacity(byteCount(pages: order.forward.count))
-        for (page, frame) in order.forward.enumerated() {
-            bytes.append(littleEndian: Int64((Int(frame) - page) * pageSize))
-        }
+        bytes.reserveCapacity(byteCount(pages: order.count))
+        for (from, to) in order.enumerated() { bytes.append(littleEndian: Int64((Int(to) - from) * pageSize)) }
         bytes.append(littleEndian: UInt64(0))
-        bytes.append(littleEndian: UInt64(order.forward.count))
+        bytes.append(littleEndian: UInt64(order.count))
         return bytes
     }
 }
@@ -179,6 +193,8 @@ private struct LookupPayload: DetourPayload {
     static let bytesPerLook = 64
 
     let lookups: KernelLookups
+    /// Those that the table behind the other one answers.
+    let tests: FrameTests?
     var notes: NotePayload?
 
     mutating func code(
@@ -190,7 +206,15 @@ private struct LookupPayload: DetourPayload {
             return instructions.first.map { InstructionCopy.bytes(of: $0, original, at: place, decoder) } ?? []
         }
         let (text, table) = (lookups.text, lookups.table)
-        guard looks.count == 1, let instruction = instructions.first, let sum = OffsetSum(instruction, look),
+        guard let instruction = instructions.first else { return nil }
+        if let step = tests?.step(at: look.place) {
+            let inverse = table + UInt64(LookupTable.byteCount(pages: lookups.pages))
+            guard looks.count == 1, step.look.register == look.register else { return nil }
+            return FrameCode.code(step, at: place, text: text, inverse: inverse, pages: lookups.pages) {
+                InstructionCopy.bytes(of: instruction, original, at: $0, decoder)
+            }
+        }
+        guard looks.count == 1, let sum = OffsetSum(instruction, look),
             let displacement = Int32(exactly: look.displacement), let limit = Int32(exactly: lookups.pages),
             let distance = X86Code.distance(from: text, to: table)
         else { return nil }

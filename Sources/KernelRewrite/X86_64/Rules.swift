@@ -17,6 +17,9 @@ enum Rules {
         ClassRule(name: "bss", start: "__bss_start", end: "__bss_stop"),
     ]
 
+    /// Those among which pages may trade places when the kernel asks what lies in a frame.
+    static let crossing = classes.map(\.name)
+
     /// Pages that stay by nature and that no percentage counts.
     static let exclusions = [
         ExclusionRule(

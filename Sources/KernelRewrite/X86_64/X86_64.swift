@@ -12,7 +12,7 @@ extension Architecture {
         instrument: Instrument.plan, rewrite: Rewriter.plan, release: PinRelease.release,
         readArea: BootArea.read, walk: Bake.walk,
         patchSites: PatchSites.find,
-        startWrites: StartWrites.find)
+        startWrites: StartWrites.find, crossing: Rules.crossing)
 }
 
 enum X86_64 {
