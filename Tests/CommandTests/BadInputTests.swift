@@ -33,6 +33,11 @@ struct BadInputTests {
         ("--glue page:0-45", "glue of pages 0..<46 does not fit into one page class: page 43 is outside it"),
         ("--glue page:560-563", "glue of pages 560..<564 does not fit into one page class: page 562 is outside it"),
         ("--glue page:200", "glue of pages 200..<201 does not fit into one page class: page 200 is outside it"),
+        (
+            "--cross-class",
+            "sample: --cross-class is for a riscv64 Image with the table in virt_to_phys, or for a vmlinux with --rewrite; "
+                + "this kernel needs its classes"
+        ),
         ("--seed 00", "--seed: a seed is 32 bytes, 64 hexadecimal digits; this one has 2"),
         (
             "--seed \(String(repeating: "0", count: 65))",

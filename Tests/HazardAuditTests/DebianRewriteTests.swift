@@ -16,6 +16,35 @@ import Testing
 
 @Suite(.enabled(if: !isOffline, "KPERM_OFFLINE is set"))
 struct DebianRewriteTests {
+    /// Where the kernel goes by ranges of frames, all places are known, and pages of each class get into frames of each
+    /// other.
+    @Test func pagesCrossClasses() throws {
+        let path = ProcessInfo.processInfo.environment["KPERM_REWRITE_KERNEL"]
+        let image = try KernelImage.open(
+            try path ?? #require(try fetchKernel("cloud", "--debug")["vmlinux_stripped"]))
+        let subject = try AuditSubject.kernel(image)
+        let found = TranslationSites(subject)
+        let tests = try FrameTests(subject, found)
+        var counts: [String: Int] = [:]
+        for step in tests.steps { counts[String(step.evidence.prefix { $0 != ":" }), default: 0] += 1 }
+        #expect(counts == ["static_protections": 2, "__change_page_attr_set_clr": 3, "__check_object_size": 2])
+        #expect(tests.harmless.allSatisfy { !$0.reason.isEmpty })
+
+        let request = Request(rewrites: true, crossesClasses: true)
+        let plan = try RewritePlan.draw(image, request, rewriting: found.rewritable, crossing: tests)
+        #expect(plan.rewriting?.frameTests?.steps == tests.steps && plan.rewriting?.left.isEmpty == true)
+        var owner = [Int](repeating: -1, count: plan.table.pageCount)
+        for (number, pageClass) in plan.analysis.classes.enumerated() {
+            for page in pageClass.ranges.joined() { owner[page] = number }
+        }
+        var seen: Set<[Int]> = []
+        for (page, frame) in plan.table.forward.enumerated() { seen.insert([owner[page], owner[Int(frame)]]) }
+        let classes = plan.analysis.classes.indices
+        #expect(classes.allSatisfy { first in classes.allSatisfy { seen.contains([first, $0]) } })
+        // Without what asks it is refused.
+        #expect(throws: RewriteError.self) { try RewritePlan.draw(image, request, rewriting: found.rewritable) }
+    }
+
     @Test func everyRewrittenSiteIsProved() throws {
         let path = ProcessInfo.processInfo.environment["KPERM_REWRITE_KERNEL"]
         let image = try KernelImage.open(
