@@ -199,6 +199,7 @@ struct InspectReport: Encodable {
             let percent = permuted.counted == 0 ? 0 : 100 * Double(permuted.moved) / Double(permuted.counted)
             Swift.print(
                 "permuted:     yes, \(permuted.moved) of \(permuted.counted) pages moved (\(percent.oneDecimal) %), "
+                    + (permuted.crossClass == true ? "across classes, " : "")
                     + "encoding \(permuted.encoding.rawValue), granule \(permuted.granule), seed \(permuted.seed), "
                     + "kperm \(permuted.tool)")
         } else if let permutesItself {
