@@ -147,6 +147,9 @@ enum Rules {
             reason: "EFI mixed mode: what its callers pass, on their stacks and in allocated memory"),
         LeftRule(
             function: "__early_make_pgtable", reason: "goes from entries of the start's page tables to these tables"),
+        LeftRule(
+            function: "ds_update_cea", reason: "buffers that the processor writes its records of branches to, allocated"
+        ),
         LeftRule(function: "init_real_mode", reason: "sizes of the real-mode code, in memory below the image"),
         LeftRule(
             function: "find_microcode_in_initrd",
