@@ -31,7 +31,9 @@ struct DebianRewriteTests {
         #expect(tests.harmless.allSatisfy { !$0.reason.isEmpty })
 
         let request = Request(rewrites: true, crossesClasses: true)
-        let plan = try RewritePlan.draw(image, request, rewriting: found.rewritable, crossing: tests)
+        var translations = found.translations
+        translations.frameTests = tests
+        let plan = try RewritePlan.draw(image, request, rewriting: translations)
         #expect(plan.rewriting?.frameTests?.steps == tests.steps && plan.rewriting?.left.isEmpty == true)
         var owner = [Int](repeating: -1, count: plan.table.pageCount)
         for (number, pageClass) in plan.analysis.classes.enumerated() {
@@ -42,7 +44,8 @@ struct DebianRewriteTests {
         let classes = plan.analysis.classes.indices
         #expect(classes.allSatisfy { first in classes.allSatisfy { seen.contains([first, $0]) } })
         // Without what asks it is refused.
-        #expect(throws: RewriteError.self) { try RewritePlan.draw(image, request, rewriting: found.rewritable) }
+        translations.frameTests = nil
+        #expect(throws: RewriteError.self) { try RewritePlan.draw(image, request, rewriting: translations) }
     }
 
     @Test func everyRewrittenSiteIsProved() throws {

@@ -61,7 +61,7 @@
             sites = found.sites
             let notes = try address("notes")
             let observed = found.observable(asking: table != nil)
-            let asking = table == nil ? [] : found.rewritable
+            let asking = table == nil ? [] : found.sites.compactMap(\.rewritten)
             let looks = (observed + asking).reduce(0) { $0 + $1.looks.count }
             var plan = Instrumentation(range: notes..<notes + UInt64(Instrumentation.byteCount(looks: looks)))
             let room = try address("room")
@@ -80,10 +80,17 @@
                 let lookups = Detour.all(asking).detours
                 let others = Detour.merged(observed).filter { other in lookups.allSatisfy(other.isApart) }
                 let detours = lookups + others.map(\.asksNothing)
-                var noting: Instrumentation? = plan
-                let rewritten = Rewriter.code(detours, at: room, map, image, table(made), nil, &noting) { _ in nil }
-                plan = try #require(noting)
-                plan.changes = rewritten.led.map(\.lead)
+                let originals = map.originals(of: detours, in: image)
+                let asked = table(made)
+                let recorder = room + UInt64(asked.count)
+                var notes: NotePayload? = NotePayload(entry: recorder + UInt64(RecordCode.entry))
+                let rewritten = Rewriter.code(
+                    detours, behind: asked + Instrument.recorder(at: recorder, map, plan), at: room,
+                    KernelLookups(text: virtualBase, table: room, pages: map.pageCount, physBase: virtualBase), originals,
+                    nil, &notes
+                ) { _ in nil }
+                plan.notes = try #require(notes).notes
+                plan.changes = rewritten.leads(map, originals, reason: "test")
                 plan.left = rewritten.left
                 code = rewritten.bytes
             } else {

@@ -64,17 +64,21 @@ private struct Asking {
         for (page, frame) in frames.enumerated() { inverse[Int(frame)] = UInt32(page) }
         let room = try address("room")
         let tests = FrameTests(steps: steps, harmless: [])
+        let all = Detour.all(tests.sites).detours
+        var noNotes: NotePayload?
         let detours = Rewriter.code(
-            Detour.all(tests.sites).detours, at: room, map, image, Self.table(frames) + Self.table(inverse), nil, tests
+            all, behind: Self.table(frames) + Self.table(inverse), at: room,
+            KernelLookups(text: start, table: room, pages: map.pageCount, physBase: start),
+            map.originals(of: all, in: image), nil, &noNotes, tests
         ) { _ in nil }
         try #require(detours.left.isEmpty && detours.led.count == steps.count, "\(detours.left)")
         base = start.rawValue
         var memory: [UInt8] = []
         for page in 0..<map.pageCount { memory += map.contents(of: page, in: image) }
         before = memory
-        for lead in detours.led.map(\.lead) {
-            let offset = Int(try #require(lead.address) - start)
-            memory.replaceSubrange(offset..<offset + lead.after.count, with: lead.after)
+        for led in detours.led {
+            let offset = Int(led.detour.start - start)
+            memory.replaceSubrange(offset..<offset + led.lead.count, with: led.lead)
         }
         memory.replaceSubrange(Int(room - start)..<Int(room - start) + detours.bytes.count, with: detours.bytes)
         after = memory

@@ -180,11 +180,15 @@ struct PinReleaseTests {
         #expect(kernel.translations.left.count == 1)
         let place = kernel.analysis.map.virtualBase
         let map = kernel.analysis.map
+        let detours = Detour.all(kernel.translations.rewritable).detours
+        let lookups = KernelLookups(text: place, table: place + 0x10000, pages: map.pageCount, physBase: place)
+        var noNotes: NotePayload?
         let code = Rewriter.code(
-            Detour.all(kernel.translations.rewritable).detours, at: place + 0x10000, map, kernel.image, []
+            detours, behind: [], at: place + 0x10000, lookups, map.originals(of: detours, in: kernel.image), nil, &noNotes
         ) { _ in nil }
         let room = Change(fileOffset: 0, address: place, before: [], after: [], reason: "", evidence: "")
-        let rewriting = Rewriting(code, table: place..<place, room: room, leads: [])
+        let rewriting = Rewriting(
+            code, lookups: lookups, instrumentation: nil, frameTests: nil, room: room, leads: [])
         let after = PinRelease.release(kernel.analysis, kernel.image, rewriting, kernel.translations)
         #expect(after.released.isEmpty == !isKnown)
         #expect((after.whyNoneReleased == nil) == isKnown)
