@@ -86,7 +86,8 @@
                 var notes: NotePayload? = NotePayload(entry: recorder + UInt64(RecordCode.entry))
                 let rewritten = Rewriter.code(
                     detours, behind: asked + Instrument.recorder(at: recorder, map, plan), at: room,
-                    KernelLookups(text: virtualBase, table: room, pages: map.pageCount, physBase: virtualBase), originals,
+                    KernelLookups(text: virtualBase, table: room, pages: map.pageCount, physBase: virtualBase),
+                    originals,
                     nil, &notes
                 ) { _ in nil }
                 plan.notes = try #require(notes).notes

@@ -184,7 +184,8 @@ struct PinReleaseTests {
         let lookups = KernelLookups(text: place, table: place + 0x10000, pages: map.pageCount, physBase: place)
         var noNotes: NotePayload?
         let code = Rewriter.code(
-            detours, behind: [], at: place + 0x10000, lookups, map.originals(of: detours, in: kernel.image), nil, &noNotes
+            detours, behind: [], at: place + 0x10000, lookups, map.originals(of: detours, in: kernel.image), nil,
+            &noNotes
         ) { _ in nil }
         let room = Change(fileOffset: 0, address: place, before: [], after: [], reason: "", evidence: "")
         let rewriting = Rewriting(

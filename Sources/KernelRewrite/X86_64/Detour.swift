@@ -346,7 +346,8 @@ struct DetourCode {
                 fileOffset: fileOffset, address: led.detour.start, before: Array(before.prefix(led.lead.count)),
                 after: led.lead, reason: step?.reason ?? reason,
                 evidence: step?.evidence
-                    ?? "what is read at \(led.detour.looks.flatMap(\.sites).map(\.description).joined(separator: ", "))")
+                    ?? "what is read at \(led.detour.looks.flatMap(\.sites).map(\.description).joined(separator: ", "))"
+            )
         }
     }
 
