@@ -19,7 +19,7 @@ public struct BootManifest: Codable, Equatable, Sendable {
     /// "off" when pins were left out that only code shows.
     public let audit: String?
     public let glue: [Manifest.Constraint]
-    /// "table" when translations ask one.
+    /// "table" when translations ask one, "table and modules" when those of modules must, too.
     public let translations: String?
     /// Pages that no pin holds because they do; absent when there are none.
     public let released: [Manifest.Span]?
@@ -34,7 +34,7 @@ public struct BootManifest: Codable, Equatable, Sendable {
         pins = request.pins.map { Manifest.Constraint($0) }
         glue = request.glue.map { Manifest.Constraint($0) }
         audit = request.leavesOutTranslated ? "off" : nil
-        translations = request.rewrites ? "table" : nil
+        translations = request.translations
         released = Manifest.Span.list(request.released)
     }
 
@@ -64,7 +64,8 @@ public struct BootManifest: Codable, Equatable, Sendable {
             granule: granule,
             pins: pins.map { Pin(pages: $0.first..<$0.end, reason: $0.reason, evidence: $0.evidence) },
             glue: glue.map { Glue(pages: $0.first..<$0.end, reason: $0.reason) },
-            leavesOutTranslated: audit == "off", seedSource: seed, rewrites: translations == "table")
+            leavesOutTranslated: audit == "off", seedSource: seed, rewrites: translations != nil)
+        request.bindsModules = translations == Request.tableAndModules
         request.released = released
         return request
     }

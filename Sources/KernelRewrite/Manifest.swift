@@ -121,7 +121,7 @@ public struct Manifest: Codable, Equatable, Sendable {
     public let audit: String?
     /// True of a kernel that does not run, as 32-bit ones; absent of others.
     public let unbootable: Bool?
-    /// "table" when translations ask one.
+    /// "table" when translations ask one, "table and modules" when those of modules must, too.
     public let translations: String?
     /// Pages that no pin holds because they do; absent when there are none.
     public let released: [Span]?
@@ -146,7 +146,7 @@ public struct Manifest: Codable, Equatable, Sendable {
         glue = plan.request.glue.map { Constraint($0) }
         audit = plan.request.leavesOutTranslated ? "off" : nil
         unbootable = plan.analysis.architecture.isBootable ? nil : true
-        translations = plan.request.rewrites ? "table" : nil
+        translations = plan.request.translations
         released = Span.list(plan.request.released)
         crossClass = plan.request.crossesClasses ? true : nil
         patches = ([header] + plan.changes).map {
@@ -178,11 +178,19 @@ public struct Manifest: Codable, Equatable, Sendable {
             encoding: encoding, granule: granule,
             pins: pins.map { Pin(pages: $0.first..<$0.end, reason: $0.reason, evidence: $0.evidence) },
             glue: glue.map { Glue(pages: $0.first..<$0.end, reason: $0.reason) },
-            leavesOutTranslated: audit == "off", seedSource: seed, rewrites: translations == "table",
+            leavesOutTranslated: audit == "off", seedSource: seed, rewrites: translations != nil,
             crossesClasses: crossClass == true)
+        request.bindsModules = translations == Request.tableAndModules
         request.released = released
         return request
     }
+}
+
+extension Request {
+    static let tableAndModules = "table and modules"
+
+    /// What a manifest says of translations.
+    var translations: String? { rewrites ? bindsModules ? Self.tableAndModules : "table" : nil }
 }
 
 extension [UInt8] {

@@ -31,6 +31,8 @@ public struct Request: Equatable, Sendable {
     public var seedSource: String
     /// Whether translations ask a table.
     public var rewrites: Bool
+    /// Whether modules that translate must be those that were rewritten for this kernel.
+    public var bindsModules = false
     /// Whether pages trade places across classes.
     public var crossesClasses: Bool
     /// Pages that no pin holds because translations ask a table: what an image says of itself. A plan finds them anew.
@@ -171,8 +173,9 @@ extension KernelAnalysis {
         let translations = translations ?? Translations(rewritable: [])
         let unmoved = TranslationTable(
             Permutation(identity: map.pageCount), virtualBase: map.virtualBase, physicalBase: map.physicalBase)
-        let rewriting = try architecture.rewrite(
+        var rewriting = try architecture.rewrite(
             self, image, translations.rewritable, sites, relocations, unmoved, translations.frameTests)
+        if request.bindsModules { try rewriting.bindModules(self, image) }
         return (architecture.release(self, image, rewriting, translations), rewriting, rewriting.instrumentation)
     }
 

@@ -5,6 +5,7 @@
 
 public import Addressing
 public import Disassembly
+import KernelImage
 import PagePermutation
 
 /// What is changed for it.
@@ -20,7 +21,7 @@ public struct Rewriting: Sendable {
     }
 
     let code: DetourCode
-    public let lookups: KernelLookups
+    public private(set) var lookups: KernelLookups
     /// What it notes while it runs; nil for a kernel to be used.
     let instrumentation: Instrumentation?
     /// Where the table lies, as linked.
@@ -32,7 +33,7 @@ public struct Rewriting: Sendable {
     /// The tables and the code.
     private var room: Change
     /// What leads there.
-    private let leads: [Change]
+    private var leads: [Change]
 
     init(
         _ code: DetourCode, lookups: KernelLookups, instrumentation: Instrumentation?, frameTests: FrameTests?,
@@ -54,6 +55,35 @@ public struct Rewriting: Sendable {
         let bytes = LookupTable.bytes(order) + (frameTests == nil ? [] : LookupTable.inverseBytes(order))
         other.room.after.replaceSubrange(0..<bytes.count, with: bytes)
         return other
+    }
+
+    /// Has the kernel refuse modules that translate and were not rewritten for it: it demands another version of the
+    /// symbol by which they do.
+    ///
+    /// - Throws: `RewriteError.unsupported` for a kernel that keeps no versions.
+    mutating func bindModules(_ analysis: KernelAnalysis, _ image: borrowing KernelImage) throws(RewriteError) {
+        guard let version = Exports.version(of: "phys_base", analysis.map, image),
+            let fileOffset = analysis.map.fileOffset(of: version.address)
+        else {
+            throw .unsupported(
+                file: image.path,
+                "--modules: the kernel keeps no versions of its symbols (CONFIG_MODVERSIONS), so nothing would keep modules "
+                    + "of another kernel from it")
+        }
+        let bound = lookups.version(from: version.value)
+        lookups.version = bound
+        leads.append(
+            Change(
+                fileOffset: fileOffset, address: version.address, before: bytes(bound.original),
+                after: bytes(bound.own),
+                reason: "modules that translate must be those rewritten for this kernel",
+                evidence: "the version of phys_base in __kcrctab"))
+    }
+
+    private func bytes(_ version: UInt32) -> [UInt8] {
+        var bytes: [UInt8] = []
+        bytes.append(littleEndian: version)
+        return bytes
     }
 
     public var places: [Place] {

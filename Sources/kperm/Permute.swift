@@ -55,8 +55,9 @@ struct Permute: ParsableCommand {
             the kernel addresses physically is pinned.
 
             --modules names the kernel's modules, a directory: with --rewrite, all of it is written again, and those \
-            that translate addresses ask the kernel's table, at the distance from phys_base that this kernel has; other \
-            kernels must not load them.
+            that translate addresses ask the kernel's table, at the distance from phys_base that this kernel has. The \
+            version of phys_base tells kernel and modules apart from others: modules that translate and were not rewritten \
+            for this kernel are refused by it, and those that were by every other.
 
             --cross-class, with --rewrite, lets pages of text, constants and data trade places, and all others: a class \
             is then as large as the kernel. Wherever the kernel goes by ranges of frames it has to ask what lies in a \
@@ -320,6 +321,7 @@ struct Permute: ParsableCommand {
             seedSource: seedSource, rewrites: rewrite, crossesClasses: crossClass)
         var asked = try constraints.map { (source: "--constraints \($0)", all: try AuditConstraints.read($0)) }
         if audit == .full { asked.append(("--audit full", try fullAudit(image))) }
+        request.bindsModules = moduleArguments.modules != nil
         if pin.isEmpty && glue.isEmpty && asked.allSatisfy(\.all.isEmpty) { return request }
         let map = try attempt { () throws(RewriteError) in try KernelAnalysis.of(image) }.map
         let addresses = try Addresses(image)

@@ -184,6 +184,36 @@ struct ModuleRewriterTests {
         }
     }
 
+    /// A rewritten module says another version of phys_base, and a module of another kernel is refused.
+    @Test func otherKernelsRefuseIt() throws {
+        let scratch = try Scratch()
+        let body = "mov phys_base(%rip), %rax; add %rdi, %rax; shr $12, %rax; ret"
+        let versions = ".quad 1; .asciz \"other\"; .skip 50; .quad 0x12345678; .asciz \"phys_base\"; .skip 46"
+        try write(
+            assemble(
+                moduleObjects + "FUNCTION(start): \(body)\nEND(start)\n.section __versions, \"a\"\n\(versions)\n"),
+            to: scratch["module.ko"])
+        let image = try KernelImage.open(scratch["module.ko"])
+        let subject = try AuditSubject.module(image)
+        let text = VirtualAddress(0xffff_ffff_8100_0000)
+        var lookups = KernelLookups(text: text, table: text + 0x2000, pages: 64, physBase: text + 0x3000)
+        let sites = TranslationSites(subject).sites.compactMap(\.rewritten)
+        let version = lookups.version(from: 0x1234_5678)
+        #expect(version.own != version.original)
+        let other = KernelLookups(text: text, table: text + 0x2008, pages: 64, physBase: text + 0x3000)
+        #expect(other.version(from: 0x1234_5678) != version)
+        lookups.version = version
+        let made = try RewrittenModule.make(image, subject.laidOut, sites, lookups, name: subject.functionName)
+        let after = try #require(try module(made.file).sections.first { $0.name == "__versions" }).bytes
+        var expected = try #require(subject.sections.first { $0.name == "__versions" }).bytes
+        expected.store(littleEndian: version.own, at: 64)
+        #expect(after == expected)
+        lookups.version = lookups.version(from: 0x1234_5679)
+        #expect(throws: RewriteError.self) {
+            try RewrittenModule.make(image, subject.laidOut, sites, lookups, name: subject.functionName)
+        }
+    }
+
     /// Modules of Debian's cloud kernel that translate: some, or all if KPERM_REWRITE_MODULES is set.
     @Test(.enabled(if: !isOffline, "KPERM_OFFLINE is set")) func modulesOfDebian() throws {
         let directory = try #require(try fetchKernel("cloud", "--modules")["modules"])

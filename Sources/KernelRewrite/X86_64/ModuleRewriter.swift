@@ -96,6 +96,7 @@ public struct RewrittenModule: Sendable {
         try rewriter.relocate(code)
         rewriter.relocateAbsolute(code)
         rewriter.unwind(code)
+        if let version = lookups.version { try rewriter.bind(to: version, image.sections) }
         let edits = rewriter.edits
         let file = try wrapping(RewriteError.image) { () throws(ImageError) in try image.object(with: edits) }
         return RewrittenModule(
@@ -316,6 +317,25 @@ private struct ModuleRewriter {
             return field
         }
         return nil
+    }
+
+    /// Has other kernels refuse the module.
+    mutating func bind(to version: SymbolVersion, _ sections: [Section]) throws(RewriteError) {
+        // struct modversion_info: a version in 8 bytes, a name in 56.
+        let (size, name) = (64, Array("phys_base".utf8) + [0])
+        guard let section = sections.first(where: { $0.name == "__versions" })?.index,
+            let bytes = layout.bytes[section],
+            let entry = stride(from: 0, through: bytes.count - size, by: size).first(where: {
+                bytes[($0 + 8)...].starts(with: name)
+            })
+        else { throw malformed("says no version of phys_base") }
+        let said = bytes[entry..<entry + 8].reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
+        guard said == UInt64(version.original) else {
+            throw malformed("made for another kernel: it says another version of phys_base")
+        }
+        var own: [UInt8] = []
+        own.append(littleEndian: UInt64(version.own))
+        edits.replaced.append((section, entry, own))
     }
 
     /// Tells how the stack lies while a copy runs.

@@ -123,6 +123,8 @@ public struct KernelLookups: Equatable, Sendable {
     public let pages: Int
     /// The kernel's `phys_base`, by which its modules find the rest.
     public let physBase: VirtualAddress
+    /// What modules say of `phys_base`; nil where nothing tells kernels apart.
+    public internal(set) var version: SymbolVersion?
 
     public init(text: VirtualAddress, table: VirtualAddress, pages: Int, physBase: VirtualAddress) {
         self.text = text
