@@ -51,7 +51,7 @@ struct FlowOptions: ParsableArguments {
 /// What is said of one file.
 struct AuditReport: Encodable {
     let file: String
-    /// Of a kernel.
+    /// Of a kernel, and of a module that translates addresses.
     let sites: SiteReport?
     let crossing: CrossingReport?
     let flows: FlowReport?
@@ -70,7 +70,8 @@ struct AuditReport: Encodable {
     ) throws(RewriteError) {
         file = subject.file
         let found = TranslationSites(subject)
-        sites = SiteReport(found, showsAll: showsSites)
+        let translates = subject.kernel != nil || !found.sites.isEmpty || !found.skipped.isEmpty
+        sites = translates ? SiteReport(found, showsAll: showsSites) : nil
         let objects = CrossingObject.all(in: subject)
         let reading = options.reading ?? (subject.kernel == nil ? .module : .image)
         let all = DataFlows(subject, as: reading)
